@@ -1,0 +1,95 @@
+"""What can be wrong with a recipe whose tables are all valid: combinations of values.
+
+Each check is a function from a recipe to problems with dotted keys; positions are added later.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stoker.recipe.draft import leaves
+from stoker.recipe.model import Recipe
+from stoker.recipe.paths import kind_of
+from stoker.recipe.problems import Problem
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SECRET = re.compile(
+    r"hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|AKIA[0-9A-Z]{12,}|gh[opsu]_[A-Za-z0-9]{16,}"
+    r"|github_pat_[A-Za-z0-9_]{16,}|xox[abps]-[A-Za-z0-9-]{10,}"
+)
+
+
+def check_recipe(recipe: Recipe) -> list[Problem]:
+    """All problems the core itself can see."""
+    return [problem for check in _CHECKS for problem in check(recipe)]
+
+
+def secret_problems(tables: Mapping[str, Any]) -> Iterator[Problem]:
+    """Values that look like credentials: recipes are committed, copied and logged."""
+    for key, value in leaves(tables):
+        if isinstance(value, str) and _SECRET.search(value):
+            yield Problem(
+                key=key,
+                message="found what looks like a secret; recipes are no place for it.",
+                hint="Put it into an environment variable and write env:NAME.",
+            )
+
+
+def _check_remote_code(recipe: Recipe) -> Iterator[Problem]:
+    model = recipe.model
+    # Code in a local directory is the user's own copy: nobody changes it under them.
+    if not model.trust_remote_code or kind_of(model.path) != "hub":
+        return
+    if not _COMMIT.fullmatch(model.revision or ""):
+        found = f"found {model.revision!r}" if model.revision else "model.revision is not set"
+        yield Problem(
+            key="model.revision" if model.revision else "model.trust_remote_code",
+            message=f"trust_remote_code needs the 40 hex digits of a commit in revision; {found}.",
+            hint="A branch or tag can be moved to other code after you have read it.",
+        )
+
+
+def _check_batch(recipe: Recipe) -> Iterator[Problem]:
+    train, launch = recipe.train, recipe.launch
+    if train.micro_batch_size > train.batch_size:
+        yield Problem(
+            key="train.micro_batch_size",
+            message=f"found {train.micro_batch_size}, more than train.batch_size = {train.batch_size}.",
+            hint="batch_size is the rows of a whole step, over all ranks.",
+        )
+    ranks = launch.gpus_per_node * launch.nodes
+    micro_batches = -(-train.batch_size // train.micro_batch_size)
+    if ranks > micro_batches:
+        yield Problem(
+            key="train.batch_size",
+            message=f"a step is {micro_batches} micro-batches, so {ranks - micro_batches} of {ranks} "
+            "ranks have nothing to do.",
+            hint="Raise batch_size or lower micro_batch_size.",
+            severity="warning",
+        )
+
+
+def _check_evaluation(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.train.evaluate_every and not recipe.data.eval and not recipe.data.eval_fraction:
+        yield Problem(
+            key="train.evaluate_every",
+            message="there is nothing to evaluate on.",
+            hint="Add data.eval or data.eval_fraction.",
+        )
+
+
+def _check_directory(recipe: Recipe) -> Iterator[Problem]:
+    directory = Path(recipe.run.directory).expanduser()
+    for folder in (directory, *directory.parents):
+        if folder.exists():
+            if not folder.is_dir():
+                yield Problem(
+                    key="run.directory", message=f"{folder} is a file, expected a directory for runs."
+                )
+            return
+
+
+_CHECKS = (_check_remote_code, _check_batch, _check_evaluation, _check_directory)

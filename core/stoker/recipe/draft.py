@@ -1,0 +1,204 @@
+"""A recipe before it is validated: its layers merged, and for each value who stated it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import tomli
+
+from stoker.recipe.layers import EXTENDS, Layer
+from stoker.recipe.problems import Problem
+from stoker.recipe.words import describe, with_article, type_word
+
+OVERRIDE = "--set"
+_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+# Stating one of them in a file or with --set takes back the other one of a lower layer.
+_ALTERNATIVES = ("train.epochs", "train.steps")
+
+
+@dataclass
+class Draft:
+    """Merged tables of several layers."""
+
+    layers: Sequence[Layer]
+    """Lowest first; the last one is the recipe itself."""
+    tables: dict[str, Any] = field(default_factory=dict)
+    overridden: set[str] = field(default_factory=set)
+    """Dotted keys given with `--set`."""
+    problems: list[Problem] = field(default_factory=list)
+    """What is wrong with the overrides themselves."""
+
+    @property
+    def recipe(self) -> Layer:
+        """The layer of the recipe file itself."""
+        return self.layers[-1]
+
+    def stated_by(self, key: str) -> Layer | None:
+        """The layer whose value of `key` counts; None for `--set` and for what nobody stated."""
+        if self.is_overridden(key):
+            return None
+        return next((layer for layer in reversed(self.layers) if key in layer.positions), None)
+
+    def is_overridden(self, key: str) -> bool:
+        """True if `key`, or a table or array around it, was given with `--set`."""
+        return any(prefix in self.overridden for prefix in _prefixes(key))
+
+    def origin(self, key: str) -> str:
+        """Where a value came from: `default`, `recipe.toml:12` or `--set`."""
+        if self.is_overridden(key):
+            return OVERRIDE
+        layer = self.stated_by(key)
+        position = layer.positions.value(key) if layer else None
+        return f"{layer.label}:{position.line}" if layer and position else "default"
+
+    def problem(self, key: str, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
+        """A problem at the value of `key`, at the key itself, or at what encloses it."""
+        if self.is_overridden(key):
+            return Problem(key=key, message=message, hint=hint, file=OVERRIDE)
+        for prefix in _prefixes(key):
+            layer = self.stated_by(prefix)
+            if layer is not None:
+                positions = layer.positions
+                # Only the key itself is worth pointing at; of an enclosing table it is the header.
+                wanted_key = at_key or prefix != key
+                place = positions.key(prefix) if wanted_key else positions.value(prefix)
+                line, column = place or (0, 0)
+                return Problem(
+                    key=key, message=message, hint=hint, file=str(layer.path), line=line, column=column
+                )
+        return Problem(key=key, message=message, hint=hint, file=str(self.recipe.path))
+
+
+def make_draft(layers: Sequence[Layer], overrides: Sequence[str]) -> Draft:
+    """Merge layers, then apply `--set` values: tables are merged, arrays and values replaced."""
+    draft = Draft(layers)
+    for layer in layers:
+        own = {key: value for key, value in layer.tables.items() if key != EXTENDS}
+        _drop_alternatives(draft.tables, own)
+        draft.tables = merge(draft.tables, own)
+    for override in overrides:
+        _apply_override(draft, override)
+    return draft
+
+
+def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """A new table in which `upper` wins; tables on both sides are merged in turn."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = merge(below, value)
+        elif isinstance(value, Mapping):
+            merged[key] = merge({}, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of everything that is neither a table nor an array of something."""
+    children: Iterator[tuple[Any, Any]] | None = None
+    if isinstance(value, Mapping) and (value or not key):
+        children = iter(value.items())
+    elif isinstance(value, list) and value:
+        children = enumerate(value)
+    if children is None:
+        yield key, value
+        return
+    for name, child in children:
+        yield from leaves(child, f"{key}.{name}" if key else str(name))
+
+
+def non_finite_problems(draft: Draft) -> Iterator[Problem]:
+    """TOML can write inf and nan; no key of a recipe means anything by them."""
+    for key, value in leaves(draft.tables):
+        if isinstance(value, float) and not math.isfinite(value):
+            yield draft.problem(key, f"found {value}, expected a finite number.")
+
+
+def _prefixes(key: str) -> list[str]:
+    """`a.b.c`, `a.b`, `a`."""
+    parts = key.split(".")
+    return [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+
+
+def _drop_alternatives(below: dict[str, Any], own: Mapping[str, Any]) -> None:
+    stated = [key for key in _ALTERNATIVES if _get(own, key) is not None]
+    if len(stated) == 1:
+        table, _, other = next(key for key in _ALTERNATIVES if key not in stated).partition(".")
+        if isinstance(below.get(table), Mapping):
+            below[table] = {key: value for key, value in below[table].items() if key != other}
+
+
+def _get(tables: Mapping[str, Any], key: str) -> Any:
+    table, _, name = key.partition(".")
+    found = tables.get(table)
+    return found.get(name) if isinstance(found, Mapping) else None
+
+
+def _apply_override(draft: Draft, override: str) -> None:
+    key, equals, text = override.partition("=")
+    key = key.strip()
+    if not equals or not _KEY.fullmatch(key):
+        message = f"found {override!r}, expected KEY=VALUE, such as train.steps=10."
+        draft.problems.append(Problem(key="", message=message, file=OVERRIDE))
+        return
+    *tables, name = key.split(".")
+    value = _parse_value(text)
+    if len(tables) == 1:
+        _drop_alternatives(draft.tables, {tables[0]: {name: value}})
+    problem = _set_value(draft.tables, tables, name, value)
+    if problem:
+        draft.problems.append(Problem(key=key, message=problem, file=OVERRIDE))
+        return
+    draft.overridden.add(key)
+
+
+def _parse_value(text: str) -> Any:
+    """The value as TOML, or the text itself where it is none."""
+    try:
+        parsed = tomli.loads(f"value = {text}")
+    except (tomli.TOMLDecodeError, RecursionError):
+        return text.strip()
+    # A text with line breaks could state further keys.
+    return parsed["value"] if len(parsed) == 1 else text.strip()
+
+
+def _set_value(tables: dict[str, Any], path: Sequence[str], name: str, value: Any) -> str:
+    """Set a value in nested tables, making tables that are missing. Returns what is in the way."""
+    place: Any = tables
+    for number, part in enumerate(path):
+        if isinstance(place, dict):
+            # A copy: the tables below belong to the layers.
+            place[part] = _copy(place.get(part, {}))
+            place = place[part]
+        elif isinstance(place, list) and part.isdigit() and int(part) < len(place):
+            place[int(part)] = _copy(place[int(part)])
+            place = place[int(part)]
+        else:
+            return _in_the_way(path[:number], place, part)
+    if isinstance(place, dict):
+        place[name] = value
+    elif isinstance(place, list) and name.isdigit() and int(name) < len(place):
+        place[int(name)] = value
+    else:
+        return _in_the_way(path, place, name)
+    return ""
+
+
+def _copy(value: Any) -> Any:
+    return value.copy() if isinstance(value, (dict, list)) else value
+
+
+def _in_the_way(path: Sequence[str], place: Any, name: str) -> str:
+    key = ".".join(path)
+    if isinstance(place, list):
+        return f"{key} is an array of {len(place)}, counted from 0; it has no item {name!r}."
+    if type_word(place) in ("string", "integer", "float", "boolean"):
+        return f"{key} is {describe(place)}, not a table."
+    return f"{key} is {with_article(type_word(place))}, not a table."

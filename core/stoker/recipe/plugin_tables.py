@@ -1,0 +1,91 @@
+"""The `[plugins.*]` tables: each is validated by its plugin's own `Config`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from stoker.errors import PluginError
+from stoker.plugin import Plugin
+from stoker.recipe.draft import Draft
+from stoker.recipe.problems import Problem, did_you_mean
+from stoker.recipe.validation import field_at, validate_tables
+from stoker.recipe.words import describe
+from stoker.registry import combination_errors, installed_plugins, load_plugin_class
+
+ENABLED = "enabled"
+PluginClass = type[Plugin[Any]]
+
+
+def load_plugin_classes(draft: Draft) -> tuple[dict[str, PluginClass], list[Problem]]:
+    """Import the plugins that the draft switches on. A failing one is a problem at its table."""
+    tables = draft.tables.get("plugins", {})
+    classes: dict[str, PluginClass] = {}
+    problems: list[Problem] = []
+    for name, table in tables.items() if isinstance(tables, Mapping) else ():
+        problem = _table_problem(draft, name, table)
+        if problem is None and table.get(ENABLED, True):
+            try:
+                classes[name] = load_plugin_class(name)
+            except PluginError as error:
+                problem = draft.problem(f"plugins.{name}", error.message, error.hint, at_key=True)
+        problems += [problem] if problem else []
+    return classes, problems
+
+
+def _table_problem(draft: Draft, name: str, table: Any) -> Problem | None:
+    key = f"plugins.{name}"
+    if name not in installed_plugins():
+        hint = did_you_mean(name, installed_plugins()) or "`stoker plugins` lists what is installed."
+        return draft.problem(key, f"no plugin called {name!r} is installed.", hint, at_key=True)
+    if not isinstance(table, Mapping):
+        hint = f"Write [plugins.{name}], or plugins.{name}.enabled = false to switch it off."
+        return draft.problem(key, f"found {describe(table)}, expected a table.", hint)
+    if not isinstance(table.get(ENABLED, True), bool):
+        message = f"found {describe(table[ENABLED])}, expected a boolean."
+        return draft.problem(f"{key}.{ENABLED}", message)
+    return None
+
+
+def switched_on(draft: Draft) -> list[str]:
+    """Names of the plugins that the draft asks for, whether they load or not."""
+    tables = draft.tables.get("plugins")
+    if not isinstance(tables, Mapping):
+        return []
+    return [
+        name
+        for name, table in tables.items()
+        if not isinstance(table, Mapping) or table.get(ENABLED, True) is not False
+    ]
+
+
+def option_problems(draft: Draft, classes: Mapping[str, PluginClass]) -> list[Problem]:
+    """What is wrong inside the plugins' tables, and with switching these plugins on together."""
+    problems: list[Problem] = []
+    for name, plugin_class in classes.items():
+        table = own_options(draft.tables["plugins"][name])
+        key = f"plugins.{name}"
+        problems += validate_tables(plugin_class.Config, table, draft.problem, key)[1]
+    for name, sentence in combination_errors(classes):
+        problems.append(draft.problem(f"plugins.{name}", sentence, at_key=True))
+    return problems
+
+
+def own_options(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A plugin's table without the key that belongs to the core."""
+    return {key: value for key, value in table.items() if key != ENABLED}
+
+
+def is_path_option(config: type[BaseModel], name: str) -> bool:
+    """True for options typed as `pathlib.Path`; relative ones belong to the file that states them."""
+    field = field_at(config, (name,))
+    return field is not None and _mentions_path(field.annotation)
+
+
+def _mentions_path(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, Path):
+        return True
+    return any(_mentions_path(argument) for argument in get_args(annotation))

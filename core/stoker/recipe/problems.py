@@ -1,0 +1,41 @@
+"""A problem in a recipe: where it is, what was found, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One finding about a recipe. Lines and columns count from 1; 0 means not known."""
+
+    key: str
+    """Dotted key, for example `train.learning_rate`; empty for the file as a whole."""
+    message: str
+    """What was found and what was expected, in TOML's words (table, string, integer)."""
+    hint: str = ""
+    """What to do, one sentence."""
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    severity: Literal["error", "warning"] = "error"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape of `check --json`."""
+        return asdict(self)
+
+    def render(self) -> str:
+        """One paragraph for people: `file:line:column: key: message hint`."""
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        parts = [place, self.key, self.message]
+        text = ": ".join(part for part in parts if part)
+        return f"{text} {self.hint}".strip()
+
+
+def did_you_mean(found: str, choices: Iterable[str]) -> str:
+    """`Did you mean 'x'?` for the nearest spelling, or an empty string."""
+    nearest = difflib.get_close_matches(found, list(choices), n=1, cutoff=0.6)
+    return f"Did you mean {nearest[0]!r}?" if nearest else ""
