@@ -1,0 +1,72 @@
+"""`stoker resume`: go on with a run from its newest valid checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from stoker.cli.run import make_topology
+from stoker.cli.run_options import launch_options, output_options, run_argument, start_and_attend
+from stoker.errors import UsageError
+from stoker.run.changes import change_recipe
+from stoker.run.directory import RunDirectory, find_run
+from stoker.run.record import ACTIVE_STATES
+
+
+@click.command(help="Go on with RUN from its newest valid checkpoint.")
+@run_argument
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value; repeatable."
+)
+@click.option(
+    "--allow-change",
+    "allowed",
+    multiple=True,
+    metavar="KEY",
+    help="Needed for values that change training.",
+)
+@click.option("--detach", is_flag=True, help="Return at once; the run goes on without this terminal.")
+@launch_options
+@output_options
+def command(
+    run: str,
+    run_dir: Path,
+    overrides: tuple[str, ...],
+    allowed: tuple[str, ...],
+    detach: bool,
+    nproc: int | None,
+    nnodes: int | None,
+    node_rank: int,
+    rendezvous: str | None,
+    plain: bool,
+    as_json: bool,
+) -> None:
+    """Apply changes to the locked recipe, then launch and watch."""
+    from stoker.recipe.lock import read_lock, write_lock
+
+    directory = find_run(run, run_dir)
+    require_resumable(directory, changed=bool(overrides))
+    recipe = read_lock(directory.lock_path)
+    topology = make_topology(recipe, nproc, nnodes, node_rank, rendezvous)
+    if overrides or allowed:
+        recipe = change_recipe(recipe, overrides, allowed)
+        write_lock(recipe, directory.lock_path)
+        directory.update_record(recipe_hash=recipe.fingerprint())
+    sys.exit(start_and_attend(directory, topology, detach=detach, plain=plain, as_json=as_json))
+
+
+def require_resumable(directory: RunDirectory, *, changed: bool) -> None:
+    """Raise `UsageError` for a run that works, or is done and told to do nothing else."""
+    state = directory.effective_state()
+    if state in ACTIVE_STATES:
+        raise UsageError(
+            f"run {directory.name!r} is {state}.",
+            hint=f"Look at it with: stoker watch {directory.name}",
+        )
+    if state == "done" and not changed:
+        raise UsageError(
+            f"run {directory.name!r} is done.",
+            hint="To train on, add for example: --set train.steps=2000 --allow-change train.steps",
+        )

@@ -1,0 +1,145 @@
+"""What the commands about runs have in common: the RUN argument, --run-dir, and how to attend a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from stoker.errors import ExitCode, StokerError
+from stoker.run.directory import DEFAULT_PARENT, RunDirectory
+from stoker.run.launch import Launched, launch
+from stoker.run.progress import View, make_view
+from stoker.run.ranks import Topology
+from stoker.run.watching import exit_code_of, failure_of, handle, relative, summarise, watch_run
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def run_argument(function: F) -> F:
+    """RUN (a name or a path) and the folder in which names are looked up."""
+    function = click.option(
+        "--run-dir",
+        type=click.Path(path_type=Path),
+        default=DEFAULT_PARENT,
+        show_default=True,
+        help="Folder that holds runs.",
+    )(function)
+    return click.argument("run", metavar="RUN")(function)
+
+
+def output_options(function: F) -> F:
+    """How events are shown."""
+    function = click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines.")(
+        function
+    )
+    return click.option("--plain", is_flag=True, help="Plain lines, also on a terminal.")(function)
+
+
+def launch_options(function: F) -> F:
+    """How many processes, on how many nodes."""
+    for decorate in (
+        click.option("--rendezvous", metavar="HOST:PORT", help="Where the nodes meet: on node 0."),
+        click.option(
+            "--node-rank", type=click.IntRange(0), default=0, help="Which node this is, from 0."
+        ),
+        click.option("--nnodes", type=click.IntRange(1), help="Nodes. Default: the recipe's."),
+        click.option(
+            "--nproc", type=click.IntRange(1), help="Ranks on this node. Default: the recipe's."
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(value, indent=1))
+
+
+def start_and_attend(
+    directory: RunDirectory, topology: Topology, *, detach: bool, plain: bool, as_json: bool
+) -> int:
+    """Launch a run and, unless detached, watch it to its end. Returns the exit code of the command."""
+    attempt = directory.read_record().attempt + 1
+    launched = launch(directory, topology, foreground=not detach)
+    if detach:
+        _say_where(directory, launched, as_json)
+        return int(ExitCode.DONE)
+    view = make_view(sys.stdout, plain=plain, as_json=as_json)
+    return attend(directory, launched, view, attempt, quiet=as_json)
+
+
+def _say_where(directory: RunDirectory, launched: Launched, as_json: bool) -> None:
+    # The supervisor goes on without us; waiting for it is nobody's task.
+    launched.process.returncode = 0
+    if as_json:
+        place = {
+            "name": directory.name,
+            "directory": str(directory.path),
+            "pid": launched.process.pid,
+        }
+        print_json(place)
+        return
+    click.echo(f"{directory.name} runs in {relative(directory.path)}")
+    click.echo(f"next: stoker watch {handle(directory)}")
+
+
+def attend(
+    directory: RunDirectory, launched: Launched, view: View, attempt: int, *, quiet: bool = False
+) -> int:
+    """Watch our own run; signals to us go to its supervisor. Returns the run's exit code."""
+    process = launched.process
+    view.say(f"{directory.name} runs in {relative(directory.path)}")
+    with passing_signals_on(process.pid, view):
+        watch_run(directory, view, since_attempt=attempt, is_over=lambda: process.poll() is not None)
+    record = directory.read_record()
+    state = directory.effective_state(record)
+    if state != record.state:
+        record = record.changed(state=state)
+    return report_end(directory, record, quiet=quiet)
+
+
+def report_end(directory: RunDirectory, record: Any, *, quiet: bool = False) -> int:
+    """Say how a run ended, failures on standard error. Returns the exit code it stands for."""
+    failure = failure_of(directory, record)
+    if failure is not None:
+        report_failure(failure)
+    if not quiet:
+        for line in summarise(directory, record):
+            click.echo(line)
+    return exit_code_of(record)
+
+
+def report_failure(failure: StokerError) -> None:
+    """One paragraph on standard error."""
+    click.echo(f"stoker: {failure.message}\n{failure.hint}", err=True)
+
+
+@contextmanager
+def passing_signals_on(pid: int, view: View | None = None) -> Iterator[None]:
+    """Send SIGINT and SIGTERM on to a supervisor instead of dying from them."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+        if view is not None and number == signal.SIGINT:
+            view.say("saving and stopping; Ctrl-C again within 5 seconds leaves at once")
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

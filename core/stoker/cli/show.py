@@ -1,0 +1,98 @@
+"""`stoker show`: everything known about one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stoker.cli.run_options import print_json, run_argument
+from stoker.cli.runs import as_dict, duration, read_effective
+from stoker.run.directory import RunDirectory
+from stoker.run.events import Event, latest_by_step, read_events
+from stoker.run.lines import clean, format_number
+from stoker.run.record import RunRecord
+from stoker.run.watching import relative
+
+_SHOWN_EVALUATIONS = 10
+
+
+@click.command(help="Show what is known about RUN: state, losses, checkpoints, errors.")
+@run_argument
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(run: str, run_dir: Path, as_json: bool) -> None:
+    """Print a page, or a JSON object."""
+    from stoker.run.directory import find_run
+
+    directory = find_run(run, run_dir)
+    record = read_effective(directory)
+    facts = gather(directory)
+    if as_json:
+        print_json({"run": as_dict(directory, record), **facts})
+        return
+    for name, value in (*_about(directory, record), *_about_training(facts)):
+        click.echo(f"{name:<12} {value}")
+
+
+def gather(directory: RunDirectory) -> dict[str, Any]:
+    """The latest step, all evaluations and the names of checkpoints."""
+    events = read_events(directory.events_path)
+    steps = list(latest_by_step(events).values())
+    folder = directory.checkpoints_path
+    checkpoints = sorted(path.name for path in folder.glob("step-*")) if folder.is_dir() else []
+    return {
+        "last_step": steps[-1] if steps else None,
+        "evaluations": list(latest_by_step(events, "evaluate").values()),
+        "checkpoints": checkpoints,
+    }
+
+
+def _about(directory: RunDirectory, record: RunRecord) -> list[tuple[str, str]]:
+    created = datetime.fromtimestamp(record.created).strftime("%Y-%m-%d %H:%M:%S")
+    lines = [
+        ("run", record.name),
+        (
+            "state",
+            record.state if record.exit_code is None else f"{record.state} ({record.exit_code})",
+        ),
+        ("directory", relative(directory.path)),
+        ("created", created),
+        ("attempt", f"{record.attempt}, {duration(record)}"),
+        ("ranks", f"{record.nproc * record.nodes} on {record.host}"),
+        (
+            "step",
+            f"{record.step} of {record.total_steps}" if record.total_steps else str(record.step),
+        ),
+    ]
+    if record.result is not None:
+        lines.append(("result", relative(directory.path / record.result)))
+    if record.error is not None:
+        lines.append(("error", clean(f"{record.error['message']} {record.error['hint']}".strip())))
+        lines.append(("log", relative(directory.path / record.error["log"])))
+    return lines
+
+
+def _about_training(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    if step := facts["last_step"]:
+        speed = format_number(step.get("tokens_per_second"), ",.0f")
+        lines.append(
+            ("loss", f"{format_number(step.get('loss'))} at step {step['step']}, {speed} tokens/s")
+        )
+    lines += [("evaluation", _evaluation(each)) for each in _shortened(facts["evaluations"])]
+    if facts["checkpoints"]:
+        lines.append(("checkpoints", ", ".join(facts["checkpoints"])))
+    return lines
+
+
+def _shortened(evaluations: Sequence[Event]) -> list[Event]:
+    """The first, to compare with, and the latest."""
+    return [*evaluations[:1], *evaluations[1:][-_SHOWN_EVALUATIONS:]]
+
+
+def _evaluation(event: Event) -> str:
+    best = ", the best" if event.get("best_step") == event["step"] else ""
+    return f"{format_number(event.get('eval_loss'))} at step {event['step']}{best}"

@@ -1,0 +1,62 @@
+"""`Run`: what hooks are given, and `Outcome`: how a run ended. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stoker.errors import ExitCode
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from stoker.data.index import TokenIndex
+    from stoker.dispatch import Hooks
+    from stoker.recipe.model import Recipe
+    from stoker.run.directory import RunDirectory
+    from stoker.run.events import EventWriter
+    from stoker.train.engine import Engine
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    exit_code: ExitCode
+    step: int = 0
+    """Last optimizer step that was applied."""
+    message: str = ""
+    checkpoint: Path | None = None
+    """The checkpoint that holds the result, if one was committed."""
+
+
+@dataclass
+class Run:
+    """One rank's view of a run. Fields are filled in the order of the timeline."""
+
+    recipe: Recipe
+    hooks: Hooks
+    directory: RunDirectory
+    events: EventWriter
+    attempt: int = 1
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    model_directory: Path = field(default_factory=Path)
+    """Hugging Face layout; known after `make_model_files`."""
+    store: Any = None
+    """torch's key-value store of this run's ranks; None for one rank."""
+
+    base_modules: dict[str, Any] = field(default_factory=dict)
+    """The model's modules by name as they were before any plugin changed the model."""
+
+    # Known later; reading one before its place in the timeline is an AttributeError.
+    tokenizer: PreTrainedTokenizerBase = field(init=False)
+    index: TokenIndex = field(init=False)
+    engine: Engine = field(init=False)
+
+    @property
+    def is_main(self) -> bool:
+        """True on rank 0, which alone writes what exists once."""
+        return self.rank == 0

@@ -1,0 +1,131 @@
+"""`events.jsonl`: what happened in a run, one JSON object a line, only ever appended to.
+
+Every line is written at once, so writers need no lock; readers skip a line torn by a crash.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from stoker.errors import StorageError
+
+Event = dict[str, Any]
+
+SUPERVISOR_RANK: Final = -1
+"""`rank` of events that the supervisor writes."""
+
+
+class EventWriter:
+    """Appends events of one rank in one attempt."""
+
+    def __init__(self, path: Path, attempt: int, rank: int) -> None:
+        self.path = path
+        self.attempt = attempt
+        self.rank = rank
+        self._descriptor: int | None = None
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Append one event. Numbers that are NaN or infinite become null, named in `non_finite`.
+
+        Raises `StorageError` if the disk does not take it.
+        """
+        head = {"v": 1, "t": time.time(), "attempt": self.attempt, "rank": self.rank, "kind": kind}
+        line = json.dumps(head | _finite(fields), allow_nan=False) + "\n"
+        try:
+            self._append(line.encode())
+        except OSError as error:
+            raise StorageError(f"{self.path} cannot be written: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """Close the file; a later `write` opens it again."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _append(self, line: bytes) -> None:
+        if self._descriptor is None:
+            self._descriptor = os.open(
+                self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
+            if _is_torn(self._descriptor):
+                # Keeps the new event apart from half a line of an attempt that was killed.
+                line = b"\n" + line
+        written = os.write(self._descriptor, line)
+        while written < len(line):
+            written += os.write(self._descriptor, line[written:])
+
+
+def _is_torn(descriptor: int) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+
+
+def _finite(fields: dict[str, Any]) -> dict[str, Any]:
+    odd = [key for key, value in fields.items() if isinstance(value, float) and not math.isfinite(value)]
+    if not odd:
+        return fields
+    return {**fields, **dict.fromkeys(odd), "non_finite": odd}
+
+
+class EventTail:
+    """Reads a growing file of events from its start, as far as it has come."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._position = 0
+        self._torn = b""
+
+    def read(self) -> list[Event]:
+        """Events that were completed since the last call; none while there is no file."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._position)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        self._position += len(content)
+        *lines, self._torn = (self._torn + content).split(b"\n")
+        return list(_parse(lines))
+
+
+def _parse(lines: Iterable[bytes]) -> Iterator[Event]:
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(event, dict) and "kind" in event:
+            yield event
+
+
+def read_events(path: Path) -> list[Event]:
+    """All events so far, oldest first. A torn line is left out."""
+    return EventTail(path).read()
+
+
+def follow(path: Path, stop: Callable[[], bool], poll_seconds: float = 0.2) -> Iterator[Event]:
+    """All events so far, then new ones as they come until `stop()`; none written before it is missed."""
+    tail = EventTail(path)
+    while True:
+        last = stop()
+        yield from tail.read()
+        if last:
+            return
+        time.sleep(poll_seconds)
+
+
+def latest_by_step(events: Iterable[Event], kind: str = "step") -> dict[int, Event]:
+    """Events of a kind by step; where attempts overlap, the last attempt's counts."""
+    found: dict[int, Event] = {}
+    for event in events:
+        if event["kind"] == kind and "step" in event:
+            known = found.get(event["step"])
+            if known is None or event.get("attempt", 0) >= known.get("attempt", 0):
+                found[event["step"]] = event
+    return dict(sorted(found.items()))

@@ -1,0 +1,117 @@
+"""The lease of a run directory: whoever holds it runs it, and the system frees it when they die.
+
+A lock on a file, not a file: nothing stale is left behind by a kill or a power loss. Supervisor and
+ranks share one lock (they inherit the open file), so a run is free only when all of them are gone.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stoker.errors import StorageError, UsageError
+from stoker.run.host import boot_id, host_name
+
+_TRIES = 10
+_SECONDS_BETWEEN_TRIES = 0.05
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A held lease. `descriptor` may be handed to a child, which then holds it too."""
+
+    path: Path
+    descriptor: int
+
+    @classmethod
+    def take(cls, path: Path) -> Lease:
+        """Take the lease at `path`, the lease file of a run directory.
+
+        Raises `UsageError` naming the holder if there is one.
+        """
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not _lock_patiently(descriptor):
+            os.close(descriptor)
+            raise UsageError(
+                f"run {path.parent.name!r} is already running: {describe_holder(path)}.",
+                hint=f"Look at it with: stoker watch {path.parent.name}",
+            )
+        lease = cls(path, descriptor)
+        lease.sign()
+        return lease
+
+    @classmethod
+    def inherit(cls, path: Path, descriptor: int) -> Lease:
+        """The lease that the parent process took and handed over."""
+        os.set_inheritable(descriptor, False)
+        lease = cls(path, descriptor)
+        lease.sign()
+        return lease
+
+    def sign(self) -> None:
+        """Write this process's name into the file, for messages."""
+        holder = {"v": 1, "host": host_name(), "pid": os.getpid(), "boot_id": boot_id()}
+        os.ftruncate(self.descriptor, 0)
+        os.pwrite(self.descriptor, json.dumps(holder).encode(), 0)
+
+    def release(self) -> None:
+        """Close this process's share; the lease is free when every holder has closed theirs."""
+        os.close(self.descriptor)
+
+
+def is_held(path: Path) -> bool:
+    """Whether some process holds the lease at `path`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not _lock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def read_holder(path: Path) -> dict[str, Any]:
+    """Who signed the lease last; empty if nobody did."""
+    try:
+        holder = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return holder if isinstance(holder, dict) else {}
+
+
+def describe_holder(path: Path) -> str:
+    """`process 123 on host`, for messages."""
+    holder = read_holder(path)
+    if not holder:
+        return "by another process"
+    return f"process {holder.get('pid')} on {holder.get('host')}"
+
+
+def _lock_patiently(descriptor: int) -> bool:
+    """Try for half a second: `is_held` of a mere onlooker takes the lock for an instant."""
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_SECONDS_BETWEEN_TRIES)
+        if _lock(descriptor, fcntl.LOCK_EX):
+            return True
+    return False
+
+
+def _lock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EACCES):
+            return False
+        raise StorageError(
+            f"the file system of the run directory cannot lock files: {error.strerror}.",
+            hint="Choose a folder on another disk with --run-dir.",
+        ) from error
+    return True

@@ -1,0 +1,134 @@
+"""Which directory `stoker run` uses: a new one, the next of its series, or the one to go on with."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stoker.errors import StokerError, UsageError
+from stoker.recipe.model import Recipe
+from stoker.run.directory import RunDirectory
+from stoker.run.record import RESUMABLE_STATES, State
+
+# Where a run lies and on how many ranks it runs do not change what it trains.
+_IRRELEVANT_KEYS = ("run.directory", "launch")
+_SHOWN_CHANGES = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What `stoker run` would do. Nothing has been made yet."""
+
+    directory: RunDirectory
+    resume: bool
+
+
+def choose_run(parent: Path, recipe: Recipe, fresh: bool) -> Choice:
+    """Decide by the newest run of the recipe's name: none or done -> new; left early -> go on with it.
+
+    Raises `UsageError` if it runs, if it failed, or if the recipe has changed since it was left.
+    """
+    newest = None if fresh else _newest_of_series(parent, recipe.run.name)
+    if newest is None:
+        return Choice(RunDirectory(parent / _free_name(parent, recipe.run.name)), resume=False)
+    state = newest.effective_state()
+    if state == "done":
+        return Choice(RunDirectory(parent / _free_name(parent, recipe.run.name)), resume=False)
+    if state not in RESUMABLE_STATES:
+        raise _not_resumable(newest, state)
+    _require_same_recipe(newest, recipe, state)
+    return Choice(newest, resume=True)
+
+
+def open_for_run(parent: Path, recipe: Recipe, fresh: bool) -> tuple[RunDirectory, bool]:
+    """Do what `choose_run` decides. Returns the directory and whether the run goes on.
+
+    Raises `UsageError` as `choose_run` does, `StorageError` if nothing can be written.
+    """
+    choice = choose_run(parent, recipe, fresh)
+    if choice.resume:
+        return choice.directory, True
+    return RunDirectory.create(parent, choice.directory.name, recipe), False
+
+
+def _numbered(parent: Path, name: str) -> list[tuple[int, Path]]:
+    """Entries called `name`, `name-2`, `name-3` ..., with their numbers."""
+    pattern = re.compile(rf"{re.escape(name)}(?:-([1-9][0-9]*))?")
+    if not parent.is_dir():
+        return []
+    found = ((pattern.fullmatch(path.name), path) for path in parent.iterdir())
+    return sorted((int(match[1] or 1), path) for match, path in found if match)
+
+
+def _newest_of_series(parent: Path, name: str) -> RunDirectory | None:
+    members = [RunDirectory(path) for _, path in _numbered(parent, name) if _is_member(path, name)]
+    return members[-1] if members else None
+
+
+def _is_member(path: Path, name: str) -> bool:
+    """A recipe may itself be called `name-2`; its runs are a series of their own."""
+    try:
+        return RunDirectory(path).read_record().series == name
+    except StokerError:
+        if path.name == name:
+            raise
+        return False
+
+
+def _free_name(parent: Path, name: str) -> str:
+    numbered = _numbered(parent, name)
+    return f"{name}-{max(numbered[-1][0] + 1, 2)}" if numbered else name
+
+
+def _not_resumable(directory: RunDirectory, state: State) -> UsageError:
+    name = directory.name
+    if state == "failed":
+        error = directory.read_record().error or {}
+        reason = error.get("message") or "see its log"
+        return UsageError(
+            f"run {name!r} failed: {reason}",
+            hint=f"Go on with it: stoker resume {name}. Or start a new one: add --fresh.",
+        )
+    return UsageError(
+        f"run {name!r} is {state}.",
+        hint=f"Look at it with: stoker watch {name}. Or start another one: add --fresh.",
+    )
+
+
+def _require_same_recipe(directory: RunDirectory, recipe: Recipe, state: State) -> None:
+    if directory.read_record().recipe_hash == recipe.fingerprint():
+        return
+    from stoker.recipe.lock import read_lock
+
+    changes = describe_changes(read_lock(directory.lock_path), recipe)
+    if not changes:
+        return
+    more = len(changes) - _SHOWN_CHANGES
+    shown = "; ".join(changes[:_SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+    raise UsageError(
+        f"run {directory.name!r} is {state}, and the recipe has changed since: {shown}.",
+        hint=f"Go on as it was: stoker resume {directory.name}. Or start a new one: add --fresh.",
+    )
+
+
+def describe_changes(before: Recipe, after: Recipe) -> list[str]:
+    """`train.steps: 10 -> 20` for every value that differs and matters."""
+    old, new = _leaves(before.resolved()), _leaves(after.resolved())
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [
+        f"{key}: {old.get(key, 'nothing')} -> {new.get(key, 'nothing')}"
+        for key in changed
+        if not any(key == ignored or key.startswith(f"{ignored}.") for ignored in _IRRELEVANT_KEYS)
+    ]
+
+
+def _leaves(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in tables.items():
+        if isinstance(value, dict):
+            found |= _leaves(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

@@ -1,0 +1,173 @@
+"""What `run` and `watch` show of a run's events: a live line, plain lines, or the events themselves."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from stoker.run.events import Event
+from stoker.run.lines import StepClock, describe, progress_line, step_line
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_SECONDS_BETWEEN_STEP_LINES = 1.0
+_SECONDS_BETWEEN_PHASE_LINES = 10.0
+
+
+class View(Protocol):
+    """Shows events. `show` gets what came since its last call, perhaps nothing."""
+
+    def show(self, events: Sequence[Event]) -> None: ...
+
+    def say(self, text: str) -> None:
+        """Show a line that is no event."""
+
+    def close(self) -> None:
+        """Show what was held back and give the terminal back."""
+
+
+def make_view(out: TextIO, *, plain: bool = False, as_json: bool = False) -> View:
+    """The view for a stream: live on a terminal, plain lines elsewhere."""
+    if as_json:
+        return JsonView(out)
+    return PlainView(out) if plain or not out.isatty() else LiveView(out)
+
+
+class JsonView:
+    """Events as JSON lines, unchanged."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.out = out
+
+    def show(self, events: Sequence[Event]) -> None:
+        """Write one line for each event."""
+        for event in events:
+            self.out.write(json.dumps(event) + "\n")
+        self.out.flush()
+
+    def say(self, text: str) -> None:
+        """Nothing: the output holds events only."""
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+
+class PhaseClock:
+    """Estimates the remaining seconds of long work from the pace since its phase began."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._start: tuple[float, int] = (0.0, 0)
+
+    def remaining(self, progress: Event) -> float | None:
+        """Seconds until `done` reaches `total`; None where there is no pace yet."""
+        moment, done = float(progress["t"]), int(progress.get("done", 0))
+        if progress.get("phase") != self._phase or done < self._start[1]:
+            self._phase, self._start = str(progress.get("phase")), (moment, done)
+        elapsed, advanced = moment - self._start[0], done - self._start[1]
+        if advanced <= 0 or elapsed <= 0:
+            return None
+        return elapsed / advanced * max(0, int(progress.get("total", 0)) - done)
+
+
+class PlainView:
+    """Lines for files and pipes: steps at most one a second, long work about every ten seconds."""
+
+    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self.out = out
+        self._clock = clock
+        self._steps = StepClock()
+        self._phases = PhaseClock()
+        self._held_step: Event | None = None
+        self._last_step_line = float("-inf")
+        self._last_phase_line: dict[str, float] = {}
+
+    def show(self, events: Sequence[Event]) -> None:
+        """Write the lines that are due."""
+        for event in events:
+            if event["kind"] == "step":
+                self._steps.note(event)
+                self._held_step = event
+            elif event["kind"] == "progress":
+                self._show_progress(event)
+            elif (line := describe(event)) is not None:
+                self._flush_step()
+                self._write(line)
+        if self._clock() - self._last_step_line >= _SECONDS_BETWEEN_STEP_LINES:
+            self._flush_step()
+        self.out.flush()
+
+    def say(self, text: str) -> None:
+        """Write a line that is no event."""
+        self._flush_step()
+        self._write(text)
+        self.out.flush()
+
+    def close(self) -> None:
+        """Write the last step, if it was held back."""
+        self._flush_step()
+        self.out.flush()
+
+    def _show_progress(self, event: Event) -> None:
+        remaining = self._phases.remaining(event)
+        phase, now = str(event.get("phase")), self._clock()
+        if now - self._last_phase_line.get(phase, float("-inf")) >= _SECONDS_BETWEEN_PHASE_LINES:
+            self._last_phase_line[phase] = now
+            self._write(progress_line(event, remaining))
+
+    def _flush_step(self) -> None:
+        if self._held_step is not None:
+            self._write(step_line(self._held_step, self._steps.remaining(self._held_step)))
+            self._held_step, self._last_step_line = None, self._clock()
+
+    def _write(self, line: str) -> None:
+        self.out.write(line + "\n")
+
+
+class LiveView:
+    """One live line at the bottom of a terminal, with what happened above it."""
+
+    def __init__(self, out: TextIO) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._progress: Progress = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.description}", markup=False),
+            console=Console(file=out, highlight=False),
+            transient=True,
+        )
+        self._task: TaskID = self._progress.add_task("starting", total=None)
+        self._steps = StepClock()
+        self._phases = PhaseClock()
+        self._progress.start()
+
+    def show(self, events: Sequence[Event]) -> None:
+        """Bring the live line up to date, and write the other events above it."""
+        for event in events:
+            if event["kind"] == "step":
+                self._steps.note(event)
+                line = step_line(event, self._steps.remaining(event))
+                self._set(line, event["step"], event.get("total_steps"))
+            elif event["kind"] == "progress":
+                line = progress_line(event, self._phases.remaining(event))
+                self._set(line, event.get("done", 0), event.get("total"))
+            elif (text := describe(event)) is not None:
+                self.say(text)
+
+    def say(self, text: str) -> None:
+        """Write a line above the live one."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Remove the live line; the last step stays as a line."""
+        task = self._progress.tasks[0]
+        self._progress.stop()
+        if task.description.startswith("step "):
+            self.say(task.description)
+
+    def _set(self, line: str, done: int, total: int | None) -> None:
+        self._progress.update(self._task, description=line, completed=done, total=total)

@@ -1,0 +1,108 @@
+"""Follows a run to its end, and says at the end how it went and what to type next."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from stoker.errors import ExitCode, StokerError
+from stoker.run.directory import DEFAULT_PARENT, RunDirectory
+from stoker.run.events import EventTail
+from stoker.run.lines import clean, format_seconds
+from stoker.run.progress import View
+from stoker.run.record import ACTIVE_STATES, RunRecord
+
+_POLL_SECONDS = 0.2
+_SHOWN_TAIL_LINES = 8
+
+
+def watch_run(
+    directory: RunDirectory,
+    view: View,
+    *,
+    since_attempt: int = 0,
+    is_over: Callable[[], bool] | None = None,
+) -> RunRecord:
+    """Show events as they come until the run has ended. Returns its record, `lost` included.
+
+    Events of attempts before `since_attempt` are left out. `is_over` replaces the look at the
+    record where the caller knows better.
+    """
+    is_over = is_over or (lambda: directory.effective_state() not in ACTIVE_STATES)
+    tail = EventTail(directory.events_path)
+    try:
+        while True:
+            over = is_over()
+            view.show([event for event in tail.read() if event.get("attempt", 0) >= since_attempt])
+            if over:
+                break
+            time.sleep(_POLL_SECONDS)
+    finally:
+        view.close()
+    record = directory.read_record()
+    return record.changed(state=directory.effective_state(record))
+
+
+def exit_code_of(record: RunRecord) -> int:
+    """The exit code that a finished run stands for."""
+    if record.state == "lost" or record.exit_code is None:
+        return int(ExitCode.LEFT)
+    return record.exit_code
+
+
+def summarise(directory: RunDirectory, record: RunRecord) -> list[str]:
+    """How a run ended, where the result lies, and what to type next."""
+    name = handle(directory)
+    lines = [f"{record.name}: {_how_it_ended(record)}"]
+    if record.result is not None:
+        lines.append(f"result: {relative(directory.path / record.result)}")
+    if record.state == "done":
+        if record.result is not None:
+            lines.append(f"next: stoker export {name} --to DIRECTORY")
+        lines.append(f"      stoker show {name}" if record.result else f"next: stoker show {name}")
+    elif record.state not in ACTIVE_STATES and record.state != "failed":
+        lines.append(f"next: stoker resume {name}")
+    return lines
+
+
+def _how_it_ended(record: RunRecord) -> str:
+    steps = f"step {record.step}" + (f" of {record.total_steps}" if record.total_steps else "")
+    took = ""
+    if record.started is not None and record.ended is not None:
+        took = f" after {format_seconds(record.ended - record.started)}"
+    if record.state == "lost":
+        return f"lost at {steps}: its processes are gone"
+    if record.exit_code == ExitCode.LEFT:
+        return f"left at {steps}{took}, without a new save"
+    return f"{record.state} at {steps}{took}"
+
+
+def failure_of(directory: RunDirectory, record: RunRecord) -> StokerError | None:
+    """What to tell the user about a failed run; None if it did not fail."""
+    if record.state != "failed":
+        return None
+    error = record.error or {
+        "message": "the supervisor could not start the ranks.",
+        "log": str(directory.supervisor_log_path.relative_to(directory.path)),
+    }
+    log = relative(directory.path / error["log"])
+    tail = "".join(f"\n  {clean(line)}" for line in error.get("tail", [])[-_SHOWN_TAIL_LINES:])
+    hint = f"{error.get('hint', '')} Log: {log}".strip()
+    return StokerError(f"{record.name} failed: {clean(error['message'])}{tail}", hint=hint)
+
+
+def relative(path: Path) -> str:
+    """A path as seen from here, where that is shorter."""
+    try:
+        return str(path.absolute().relative_to(Path(os.getcwd())))
+    except ValueError:
+        return str(path)
+
+
+def handle(directory: RunDirectory) -> str:
+    """What to type for this run: its name where that is enough, else its path."""
+    if directory.path.parent.resolve() == DEFAULT_PARENT.resolve():
+        return directory.name
+    return str(directory.path)
