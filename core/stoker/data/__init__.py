@@ -1,0 +1,1 @@
+"""From rows to batches: sources, formats, templates, the tokenised index, order, micro-batches."""

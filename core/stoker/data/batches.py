@@ -1,0 +1,192 @@
+"""From the rows of a step to tensors: micro-batches dealt to ranks, collated ahead of time.
+
+Shapes: B rows of a micro-batch, T positions (the longest row), n supervised targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stoker.data.prefetch import Prefetcher
+
+if TYPE_CHECKING:
+    from stoker.data.index import TokenIndex
+    from stoker.data.order import Order
+
+__all__ = [
+    "Batch",
+    "Prefetcher",
+    "Step",
+    "StepPlan",
+    "collate",
+    "collate_plan",
+    "micro_batches",
+    "plan_rows",
+    "plan_step",
+]
+
+_EMPTY_LENGTH = 2
+"""Positions of the stand-in row of an empty micro-batch: the least a causal model can shift."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One micro-batch of one rank.
+
+    Rows are padded on the right. With causal attention a padding position changes nothing before
+    it, and no target points at one, so no attention mask is needed.
+    """
+
+    input_ids: Tensor
+    """int64 [B, T]."""
+    lengths: Tensor
+    """int64 [B]: tokens of each row without padding; 0 for the row of an empty micro-batch."""
+    target_index: Tensor
+    """int64 [n]: flat positions b * T + t whose *next* token is supervised, ascending."""
+    targets: Tensor
+    """int64 [n]: that next token."""
+    num_tokens: int
+    """Tokens without padding."""
+    num_supervised: int
+    """n; 0 for an empty micro-batch, which exists so that all ranks call the same collectives."""
+    index: int
+    """Position of this micro-batch in the step, over all ranks: dropout is seeded by it."""
+
+    def to(self, device: torch.device | str) -> Batch:
+        """A copy on `device`; does not wait for the transfer when the memory is pinned."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self) -> Batch:
+        """A copy in page-locked memory, from which transfers to a GPU run in the background."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            input_ids=function(self.input_ids),
+            lengths=function(self.lengths),
+            target_index=function(self.target_index),
+            targets=function(self.targets),
+        )
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What one rank does in one step, and the counts of the whole step. Known without communication."""
+
+    step: int
+    """Counted from 1."""
+    micro_batches: list[list[int]]
+    """Rows of each micro-batch of this rank; [] stands for an empty one."""
+    indices: list[int]
+    """Position of each of them in the step, over all ranks."""
+    num_rows: int
+    """Rows of the whole step, all ranks."""
+    num_tokens: int
+    """Tokens of the whole step without padding, all ranks."""
+    num_supervised: int
+    """N: supervised tokens of the whole step, all ranks; the divisor of its loss."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A plan with its batches, on the host."""
+
+    plan: StepPlan
+    batches: list[Batch]
+
+
+def micro_batches(
+    rows: Sequence[int],
+    lengths: NDArray[np.integer],
+    micro_batch_size: int,
+    rank: int,
+    world_size: int,
+) -> list[list[int]]:
+    """The micro-batches of one rank: longest rows first, dealt by index, equally many on each rank.
+
+    `lengths` holds the length of every row of the index. Rows are sorted by length, which saves
+    padding and makes the largest allocation the first. Micro-batch i goes to rank i % world_size,
+    so at equal micro-batch size its rows do not depend on the number of ranks. Ranks that would
+    have one less get an empty one.
+    """
+    if micro_batch_size < 1 or not 0 <= rank < world_size:
+        raise ValueError(f"micro_batch_size {micro_batch_size}, rank {rank} of {world_size}")
+    ordered = sorted(rows, key=lambda row: -int(lengths[row]))
+    cut = [ordered[i : i + micro_batch_size] for i in range(0, len(ordered), micro_batch_size)]
+    own = cut[rank::world_size]
+    rounds = -(-len(cut) // world_size)
+    return own + [[]] * (rounds - len(own))
+
+
+def plan_rows(
+    step: int,
+    rows: Sequence[int],
+    index: TokenIndex,
+    micro_batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> StepPlan:
+    """What `rank` does with these rows of `index`. Serves training steps and evaluations."""
+    own = micro_batches(rows, index.lengths, micro_batch_size, rank, world_size)
+    chosen = np.asarray(rows, dtype=np.int64)
+    return StepPlan(
+        step=step,
+        micro_batches=own,
+        indices=[rank + turn * world_size for turn in range(len(own))],
+        num_rows=len(rows),
+        num_tokens=int(index.lengths[chosen].sum(dtype=np.int64)),
+        num_supervised=int(index.supervised_counts[chosen].sum(dtype=np.int64)),
+    )
+
+
+def plan_step(
+    order: Order,
+    index: TokenIndex,
+    step: int,
+    micro_batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> StepPlan:
+    """What `rank` does in `step`, which counts from 1."""
+    return plan_rows(step, order.rows(step), index, micro_batch_size, rank, world_size)
+
+
+def collate(index: TokenIndex, rows: Sequence[int], pad_id: int, micro_batch: int = 0) -> Batch:
+    """The tensors of one micro-batch; for no rows, one row of padding without targets."""
+    pairs = [index.row(row) for row in rows]
+    lengths = [len(ids) for ids, _ in pairs] or [0]
+    width = max(_EMPTY_LENGTH, *lengths)
+    input_ids = np.full((len(lengths), width), pad_id, dtype=np.int64)
+    predicts = np.zeros((len(lengths), width), dtype=np.bool_)
+    for number, (ids, supervised) in enumerate(pairs):
+        input_ids[number, : len(ids)] = ids
+        # Position t predicts token t + 1: the first token of a row is nobody's target.
+        predicts[number, : len(ids) - 1] = supervised[1:]
+    flat = np.flatnonzero(predicts)
+    return Batch(
+        input_ids=torch.from_numpy(input_ids),
+        lengths=torch.tensor(lengths, dtype=torch.int64),
+        target_index=torch.from_numpy(flat),
+        # Flat + 1 stays in the row: its last position predicts nothing.
+        targets=torch.from_numpy(input_ids.reshape(-1)[flat + 1]),
+        num_tokens=sum(lengths),
+        num_supervised=len(flat),
+        index=micro_batch,
+    )
+
+
+def collate_plan(plan: StepPlan, index: TokenIndex, pad_id: int, *, pin: bool = False) -> Step:
+    """All batches of a plan; `pin` puts them in page-locked memory."""
+    batches = [
+        collate(index, rows, pad_id, number)
+        for number, rows in zip(plan.indices, plan.micro_batches, strict=True)
+    ]
+    return Step(plan, [batch.pin() for batch in batches] if pin else batches)

@@ -1,0 +1,207 @@
+"""Makes an index: reads rows, tokenises them in batches, cuts, drops, holds out and counts."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stoker.data.encode import Encoder, Passage
+from stoker.data.formats import RowError, identity, parse_row
+from stoker.data.problems import DataError
+from stoker.data.sinks import BlockSink, RowSink, Sink
+from stoker.data.store import IndexWriter
+
+if TYPE_CHECKING:
+    from stoker.data.readers import Rows
+    from stoker.data.sources import ResolvedSource
+    from stoker.recipe.schema import DataTable
+
+Report = Callable[[str, int, int], None]
+
+_BATCH_ROWS = 256
+_BATCH_CHARACTERS = 2**21
+
+
+@dataclass
+class _Half:
+    """Training or evaluation data while it is made."""
+
+    name: str
+    writer: IndexWriter
+    identities: array[int] = field(default_factory=lambda: array("Q"))
+    """One for each row it was given, to find rows that are in both halves."""
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A passage on its way to the tokenizer."""
+
+    passage: Passage
+    held_out: bool
+
+
+def build_index(
+    directory: Path,
+    data: DataTable,
+    encoder: Encoder,
+    sources: tuple[list[ResolvedSource], list[ResolvedSource]],
+    report: Report,
+) -> list[str]:
+    """Write train.arrow and, if any row is for it, eval.arrow into `directory`; returns notes.
+
+    `sources` are those of training and of evaluation. Raises `DataError` for a row that cannot be
+    used, and when a half that was asked for has nothing to learn.
+    """
+    with ExitStack() as stack:
+        halves = [
+            _Half(name, stack.enter_context(IndexWriter(directory / file, max(1, len(own)))))
+            for name, file, own in zip(
+                ("training", "evaluation"), ("train.arrow", "eval.arrow"), sources, strict=True
+            )
+        ]
+        builder = _Builder(data, encoder, halves[0], halves[1], report)
+        builder.read([*sources[0], *sources[1]])
+        for half, own in zip(halves, sources, strict=True):
+            for number, source in enumerate(own):
+                builder.add(source, number, half)
+        notes = builder.finish(evaluation_wanted=bool(sources[1]))
+    if not halves[1].writer.num_rows:
+        (directory / "eval.arrow").unlink()
+    return notes
+
+
+class _Builder:
+    """Takes rows through parsing, rendering and tokenising into the two halves."""
+
+    def __init__(
+        self, data: DataTable, encoder: Encoder, train: _Half, evaluation: _Half, report: Report
+    ) -> None:
+        self._data = data
+        self._encoder = encoder
+        self._train = train
+        self._evaluation = evaluation
+        self._report = report
+        self._rows: dict[int, list[tuple[str, Rows]]] = {}
+        self._num_done = 0
+        self._num_total = 0
+        self._notes: list[str] = []
+
+    def read(self, sources: list[ResolvedSource]) -> None:
+        """Open all sources, so that the number of rows is known before the first is tokenised."""
+        num_parts = sum(len(source.parts) for source in sources)
+        num_read = 0
+        for source in sources:
+            opened = self._rows[id(source)] = []
+            for part in source.parts:
+                self._report("reading data", num_read, num_parts)
+                rows = part.open()
+                if len(rows) == 0:
+                    raise DataError(f"{part.label}: there is no row in it.")
+                opened.append((part.label, rows))
+                self._num_total += len(rows)
+                num_read += 1
+
+    def add(self, source: ResolvedSource, number: int, half: _Half) -> None:
+        """Tokenise the `number`-th source of a half; rows of training may be held out."""
+        sinks = self._sinks(source, number, half)
+        for batch in self._batches(source, half):
+            rows = self._encoder.encode([item.passage for item in batch])
+            for item, (ids, supervised) in zip(batch, rows, strict=True):
+                sinks[item.held_out].add(ids, supervised)
+            self._report("tokenising", self._num_done, self._num_total)
+        for sink in sinks:
+            sink.finish()
+            self._notes += [f"{source.name}: {note}" for note in sink.notes()]
+
+    def _sinks(self, source: ResolvedSource, number: int, half: _Half) -> tuple[Sink, Sink]:
+        """Where rows of a source go: the ones of its half, and the ones held out."""
+        make = BlockSink if source.format == "text" else RowSink
+        limit = self._data.sequence_length
+        return make(half.writer, number, limit), make(self._evaluation.writer, 0, limit)
+
+    def _batches(self, source: ResolvedSource, half: _Half) -> Iterator[list[_Item]]:
+        """The passages of a source, as many at a time as are tokenised together."""
+        batch: list[_Item] = []
+        num_characters = 0
+        for item in self._items(source, half):
+            batch.append(item)
+            num_characters += len(item.passage.text)
+            if len(batch) >= _BATCH_ROWS or num_characters >= _BATCH_CHARACTERS:
+                yield batch
+                batch, num_characters = [], 0
+        yield batch
+
+    def _items(self, source: ResolvedSource, half: _Half) -> Iterator[_Item]:
+        share = self._data.eval_fraction if half is self._train else 0.0
+        for label, rows in self._rows.pop(id(source)):
+            for place, row in rows:
+                try:
+                    example = parse_row(row, source.format)
+                    passages = self._encoder.passages(example)
+                except RowError as error:
+                    raise DataError(f"{label}, {place}: {error}.", hint=error.hint) from error
+                row_identity = identity(example)
+                # By content, so that a copy of a row is held out with it.
+                held_out = row_identity < share * 2**64
+                self._receiver(half, held_out).identities.append(row_identity)
+                self._num_done += 1
+                for passage in passages:
+                    yield _Item(passage, held_out)
+
+    def _receiver(self, half: _Half, held_out: bool) -> _Half:
+        return self._evaluation if held_out else half
+
+    def finish(self, evaluation_wanted: bool) -> list[str]:
+        """All notes. Raises `DataError` when a half that was asked for is empty."""
+        train, evaluation = self._train, self._evaluation
+        for half, wanted in ((train, True), (evaluation, evaluation_wanted)):
+            if wanted and not half.writer.num_rows:
+                details = "; ".join(self._notes)
+                raise DataError(
+                    f"no row is left for {half.name}: none has a token to learn. {details}".strip(),
+                    hint="Look at the rows, data.sequence_length and data.supervise.",
+                )
+        if self._data.eval_fraction and not evaluation.identities:
+            self._notes.append(
+                "data.eval_fraction held out nothing: it takes whole rows by hash, and there are few"
+            )
+        notes = [_summary(half) for half in (train, evaluation) if half.writer.num_rows]
+        return notes + self._notes + self._encoder_notes() + _overlap_notes(train, evaluation)
+
+    def _encoder_notes(self) -> list[str]:
+        notes = []
+        if self._encoder.open_turns:
+            notes.append(
+                f"{self._encoder.open_turns:,} answers end in no special token under this chat "
+                "template: the model will not learn from them where to stop"
+            )
+        if self._encoder.plain_rows:
+            notes.append(
+                "the tokenizer has no chat template, so alpaca rows are laid out as in Stanford Alpaca"
+            )
+        return notes
+
+
+def _summary(half: _Half) -> str:
+    writer = half.writer
+    share = writer.num_supervised / writer.num_tokens
+    return (
+        f"{half.name} data: {writer.num_rows:,} rows, {writer.num_tokens:,} tokens, "
+        f"{share:.0%} of them learned"
+    )
+
+
+def _overlap_notes(train: _Half, evaluation: _Half) -> list[str]:
+    if not evaluation.identities:
+        return []
+    both = np.isin(
+        np.frombuffer(evaluation.identities, dtype=np.uint64),
+        np.frombuffer(train.identities, dtype=np.uint64),
+    ).sum()
+    return [f"{both:,} rows of the evaluation data are in the training data too"] if both else []

@@ -1,0 +1,207 @@
+"""From what a row says to token ids and a mask: which tokens the model should learn."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stoker.data.formats import Completion, Conversation, Example, RowError, Text
+from stoker.data.templates import ChatTemplate, Span
+from stoker.errors import StokerError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from stoker.data.store import Row
+
+_PIECE_CHARACTERS = 2**20
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Text to be tokenised in one go."""
+
+    text: str
+    spans: list[Span] = field(default_factory=list)
+    """Characters to learn."""
+    opens: bool = False
+    """Put what the tokenizer puts before a text, usually BOS."""
+    closes: bool = False
+    """End with EOS, which is learned."""
+
+
+class Encoder:
+    """Makes passages of examples, and tokens of passages, for one tokenizer and template."""
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        chat_template: str | None = None,
+        supervise: Literal["completion", "all"] = "completion",
+    ) -> None:
+        """Raises `StokerError` for a tokenizer that cannot say where its tokens lie in the text."""
+        if not tokenizer.is_fast:
+            raise StokerError(
+                f"{type(tokenizer).__name__} is a slow tokenizer: it does not say where tokens lie "
+                "in the text, so masks cannot be exact.",
+                hint="Convert it to a tokenizer.json.",
+            )
+        self._tokenizer = tokenizer
+        self._chosen_template = chat_template
+        self._supervise_all = supervise == "all"
+        self.plain_rows = 0
+        """Conversations laid out without a template, because there is none."""
+        self.open_turns = 0
+        """Learned turns that end in no special token."""
+
+    @cached_property
+    def template(self) -> ChatTemplate | None:
+        """The chat template in use, if there is one."""
+        if not (self._chosen_template or self._tokenizer.chat_template):
+            return None
+        return ChatTemplate(self._tokenizer, self._chosen_template)
+
+    def passages(self, example: Example) -> list[Passage]:
+        """What to tokenise for an example: one passage, several only for a very long document.
+
+        Raises `RowError` for a conversation the template cannot render.
+        """
+        if isinstance(example, Conversation):
+            passages = [self._conversation(example)]
+        elif isinstance(example, Completion):
+            passages = [_plain_passage(example)]
+        else:
+            passages = _document_passages(example)
+        for passage in passages:
+            _check_unicode(passage.text)
+        return passages
+
+    def _conversation(self, conversation: Conversation) -> Passage:
+        if self.template is None:
+            if conversation.plain is None:
+                raise RowError(
+                    "the tokenizer has no chat template to lay out a conversation",
+                    "Set data.chat_template, or train a model whose tokenizer has one.",
+                )
+            self.plain_rows += 1
+            return _plain_passage(conversation.plain)
+        rendered = self.template.render(conversation)
+        self.open_turns += rendered.open_turns
+        return Passage(rendered.text, rendered.spans)
+
+    def encode(self, passages: Sequence[Passage]) -> list[Row]:
+        """Token ids and masks, tokenised together, which is far faster than one by one."""
+        if not passages:
+            return []
+        found = self._tokenizer(
+            [passage.text for passage in passages],
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
+        offsets = found["offset_mapping"]
+        return [
+            self._row(passage, ids, places)
+            for passage, ids, places in zip(passages, found["input_ids"], offsets, strict=True)
+        ]
+
+    def _row(self, passage: Passage, ids: list[int], offsets: list[Span]) -> Row:
+        supervised = learned_tokens(offsets, passage.spans)
+        before, after = self._affixes
+        if passage.opens and ids[: len(before)] != before:
+            ids = [*before, *ids]
+            supervised = np.concatenate([np.zeros(len(before), np.bool_), supervised])
+        if passage.closes and ids[-1:] != after[-1:]:
+            ids = [*ids, *after]
+            supervised = np.concatenate([supervised, np.ones(len(after), np.bool_)])
+        if self._supervise_all:
+            supervised = np.ones(len(ids), np.bool_)
+        return np.asarray(ids, dtype=np.int32), supervised
+
+    @cached_property
+    def _affixes(self) -> tuple[list[int], list[int]]:
+        """Ids the tokenizer puts before a text, and after it; the latter always end in EOS."""
+        eos = self._tokenizer.eos_token_id
+        if eos is None:
+            raise StokerError(
+                "the tokenizer has no end-of-sequence token, so the model could not learn to stop.",
+                hint="Set eos_token in the model's tokenizer_config.json.",
+            )
+        bare = self._tokenizer("a", add_special_tokens=False)["input_ids"]
+        full = self._tokenizer("a")["input_ids"]
+        start = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+        before, after = full[:start], full[start + len(bare) :]
+        return before, after if after[-1:] == [eos] else [*after, eos]
+
+
+def learned_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> NDArray[np.bool_]:
+    """Which tokens end inside one of the spans.
+
+    Only ends are compared. A token that begins before a span, because it joins the prompt's last
+    space with the answer's first word, still has to be learned: it carries that word. The pieces of
+    one character all end where it ends. Some tokenizers leave white space out of a token's start.
+    """
+    ends = np.asarray([stop for _, stop in offsets], dtype=np.int64)
+    learned = np.zeros(len(ends), dtype=np.bool_)
+    for start, stop in spans:
+        learned |= (ends > start) & (ends <= stop)
+    return learned
+
+
+def _check_unicode(text: str) -> None:
+    """JSON can spell half of a surrogate pair, which is no character."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise RowError(f"not valid Unicode: {error.reason}") from error
+
+
+def _plain_passage(example: Completion) -> Passage:
+    text = example.prompt + example.completion
+    return Passage(text, [(len(example.prompt), len(text))], opens=True, closes=True)
+
+
+def _document_passages(document: Text) -> list[Passage]:
+    pieces = list(_pieces(document.text))
+    last = len(pieces) - 1
+    return [
+        Passage(piece, [(0, len(piece))], opens=number == 0, closes=number == last)
+        for number, piece in enumerate(pieces)
+    ]
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text, cut at line ends about once a million characters, to bound memory."""
+    start = 0
+    while len(text) - start > _PIECE_CHARACTERS:
+        stop = text.rfind("\n", start, start + _PIECE_CHARACTERS) + 1 or start + _PIECE_CHARACTERS
+        yield text[start:stop]
+        start = stop
+    yield text[start:]
+
+
+@contextmanager
+def tokenizer_threads() -> Iterator[None]:
+    """Let the tokenizers library use all cores in the block, and none after it.
+
+    Its threads do not survive a fork, and it warns or hangs when a later fork happens with them on.
+    A value the user has set stays.
+    """
+    name = "TOKENIZERS_PARALLELISM"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = "true"
+    try:
+        yield
+    finally:
+        os.environ[name] = "false"

@@ -1,0 +1,194 @@
+"""Tokenise once, on whichever rank comes first; everyone else maps the result.
+
+The index lies in the cache under a key made of everything its content depends on: the data, the
+tokenizer, the template, the recipe's limits and this code. It appears there by one rename, so a
+process that dies or is interrupted leaves nothing that could be taken for a whole index.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from stoker.cache import cache_directory, file_lock
+from stoker.data.build import build_index
+from stoker.data.encode import Encoder, tokenizer_threads
+from stoker.data.sources import PluginSource, ResolvedSource, resolve_source
+from stoker.data.store import TokenIndex
+from stoker.errors import StorageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from stoker.recipe.model import Recipe
+
+__all__ = ["PreparedData", "Report", "TokenIndex", "prepare_index"]
+
+Report = Callable[[str, int, int], None]
+"""report(phase, done, total), in rows; total 0 where it is not known. May raise to interrupt."""
+
+_CODE_VERSION = 1
+"""Raise it with every change to what an index of the same data holds."""
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What a run trains on and what it is graded on."""
+
+    train: TokenIndex
+    evaluation: TokenIndex | None
+    notes: list[str] = field(default_factory=list)
+    """What was cut, dropped or held out, for people."""
+
+
+def prepare_index(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    plugin_sources: Mapping[str, PluginSource],
+    report: Report,
+) -> PreparedData:
+    """The tokenised data of a recipe, from the cache where it is there already.
+
+    Safe to call from any number of processes at once, before any process group: one tokenises, the
+    others wait and call `report("waiting for another process", 0, 0)`. Raises `DataError` naming
+    file, row and column for data that cannot be used, `StorageError` when the disk fails.
+    """
+    encoder = Encoder(tokenizer, recipe.data.chat_template, recipe.data.supervise)
+    train, evaluation = _resolve_sources(recipe, plugin_sources, report)
+    key = _cache_key(recipe, tokenizer, encoder, train, evaluation)
+    target = cache_directory() / "tokens" / key
+    prepared = _open(target)
+    if prepared is None:
+        try:
+            with file_lock(
+                target.with_suffix(".lock"),
+                waiting=lambda: report("waiting for another process", 0, 0),
+            ):
+                prepared = _open(target) or _build(target, recipe, encoder, (train, evaluation), report)
+        except OSError as error:
+            raise StorageError(
+                f"the tokenised data cannot be kept in {target.parent}: {error.strerror or error}.",
+                hint="Free some space there, or set STOKER_CACHE to another folder.",
+            ) from error
+    notes = [note for source in [*train, *evaluation] for note in source.notes]
+    return PreparedData(prepared.train, prepared.evaluation, notes + prepared.notes)
+
+
+def _resolve_sources(
+    recipe: Recipe, plugin_sources: Mapping[str, PluginSource], report: Report
+) -> tuple[list[ResolvedSource], list[ResolvedSource]]:
+    wanted = [*recipe.data.train, *recipe.data.eval]
+    resolved = []
+    for done, source in enumerate(wanted):
+        report("finding data", done, len(wanted))
+        resolved.append(
+            resolve_source(
+                source,
+                plugin_sources,
+                tick=lambda done=done: report("finding data", done, len(wanted)),  # type: ignore[misc]
+            )
+        )
+    report("finding data", len(wanted), len(wanted))
+    num_train = len(recipe.data.train)
+    return resolved[:num_train], resolved[num_train:]
+
+
+def _cache_key(
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    encoder: Encoder,
+    train: list[ResolvedSource],
+    evaluation: list[ResolvedSource],
+) -> str:
+    import tokenizers
+    import transformers
+
+    data = recipe.data
+    facts = {
+        "code": _CODE_VERSION,
+        "libraries": [tokenizers.__version__, transformers.__version__],
+        "tokenizer": _tokenizer_digest(tokenizer),
+        "template": encoder.template.source if encoder.template else None,
+        "limits": [data.sequence_length, data.supervise, data.eval_fraction],
+        "train": [_source_facts(source) for source in train],
+        "evaluation": [_source_facts(source) for source in evaluation],
+    }
+    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _source_facts(source: ResolvedSource) -> list[object]:
+    return [source.format, [part.digest for part in source.parts]]
+
+
+def _tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Over everything that decides ids; truncation and padding are the last caller's, not its own."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    state.pop("truncation", None)
+    state.pop("padding", None)
+    facts = [state, tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.special_tokens_map]
+    return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _open(target: Path) -> PreparedData | None:
+    """The index kept at `target`; None when there is none, or a disk damaged it."""
+    try:
+        notes = json.loads((target / "notes.json").read_text(encoding="utf-8"))
+        held_out = target / "eval.arrow"
+        return PreparedData(
+            TokenIndex.open(target / "train.arrow"),
+            TokenIndex.open(held_out) if held_out.exists() else None,
+            notes,
+        )
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+
+
+def _build(
+    target: Path,
+    recipe: Recipe,
+    encoder: Encoder,
+    sources: tuple[list[ResolvedSource], list[ResolvedSource]],
+    report: Report,
+) -> PreparedData:
+    """Tokenise into a temporary folder and rename it to `target`. Called with the lock held."""
+    temporary = target.with_suffix(".unfinished")
+    # Left by a process that was killed: we hold the lock, so nobody works in it.
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(mode=0o700)
+    try:
+        with tokenizer_threads():
+            notes = build_index(temporary, recipe.data, encoder, sources, report)
+        _write_synced(temporary / "notes.json", json.dumps(notes))
+        _sync_directory(temporary)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+        _sync_directory(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    prepared = _open(target)
+    if prepared is None:
+        raise StorageError(f"the tokenised data in {target} cannot be read back.")
+    return prepared
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
