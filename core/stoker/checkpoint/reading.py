@@ -1,0 +1,121 @@
+"""Reads checkpoints: which are there, whether they are valid, and their tensors by range."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from stoker.checkpoint.commit import digest
+from stoker.checkpoint.manifest import Manifest, PieceEntry, read_manifest
+from stoker.errors import StorageError
+
+
+class Checkpoint:
+    """A committed checkpoint on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """Parsed once. Raises `StorageError` if it is missing or damaged."""
+        return read_manifest(self.path)
+
+    @property
+    def step(self) -> int:
+        """The step it was taken after."""
+        return self.manifest.step
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of its files."""
+        return sum(entry.size for entry in self.manifest.files.values())
+
+    def verify(self) -> None:
+        """Compare every file's size and SHA-256 with the manifest. Raises `StorageError`."""
+        for name, entry in self.manifest.files.items():
+            path = self.path / name
+            if not path.is_file() or path.stat().st_size != entry.size:
+                raise StorageError(f"{path} is missing or has the wrong size.")
+            if digest(path) != entry.sha256:
+                raise StorageError(f"{path} is damaged: its SHA-256 differs from the manifest's.")
+
+
+def list_checkpoints(directory: Path) -> list[Checkpoint]:
+    """Committed checkpoints with a readable manifest, oldest step first."""
+    found = []
+    for path in directory.glob("step-*"):
+        checkpoint = Checkpoint(path)
+        try:
+            found.append((checkpoint.step, checkpoint))
+        except StorageError:
+            continue
+    return [checkpoint for _, checkpoint in sorted(found, key=lambda pair: pair[0])]
+
+
+def newest_valid(directory: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest checkpoint whose files verify, and why newer ones were passed over."""
+    passed_over = []
+    for checkpoint in reversed(list_checkpoints(directory)):
+        try:
+            checkpoint.verify()
+        except StorageError as error:
+            passed_over.append(error.message)
+            continue
+        return checkpoint, passed_over
+    return None, passed_over
+
+
+class CheckpointSource:
+    """Tensors of a checkpoint by name, kind and range, whatever ranks wrote them."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self.optimizer_steps = checkpoint.manifest.optimizer_steps
+        self._pieces: dict[tuple[str, str], list[PieceEntry]] = {}
+        for piece in checkpoint.manifest.pieces:
+            self._pieces.setdefault((piece.name, piece.kind), []).append(piece)
+        self._open: dict[str, Any] = {}
+
+    def has(self, name: str, kind: str) -> bool:
+        """Whether the checkpoint holds it."""
+        return (name, kind) in self._pieces
+
+    def names(self, kind: str = "weight") -> list[str]:
+        """Names of all tensors of a kind."""
+        return [name for name, piece_kind in self._pieces if piece_kind == kind]
+
+    def shape(self, name: str, kind: str = "weight") -> torch.Size:
+        """Shape of the whole tensor."""
+        return torch.Size(self._pieces[name, kind][0].shape)
+
+    def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
+        """Elements `start` to `stop` of the flattened tensor, put together from pieces.
+
+        Raises `StorageError` where pieces do not cover the range.
+        """
+        pieces = self._pieces[name, kind]
+        stop = torch.Size(pieces[0].shape).numel() if stop is None else stop
+        parts = []
+        position = start
+        for piece in sorted(pieces, key=lambda piece: piece.start):
+            if piece.start <= position < piece.stop and position < stop:
+                end = min(stop, piece.stop)
+                parts.append(self._slice(piece, position - piece.start, end - piece.start))
+                position = end
+        if position != stop:
+            raise StorageError(
+                f"{self.checkpoint.path}: {kind} {name!r} lacks elements {position} to {stop}."
+            )
+        return parts[0] if len(parts) == 1 else torch.cat(parts or [torch.empty(0)])
+
+    def _slice(self, piece: PieceEntry, start: int, stop: int) -> Tensor:
+        if piece.file not in self._open:
+            self._open[piece.file] = safe_open(self.checkpoint.path / piece.file, framework="pt")
+        part: Tensor = self._open[piece.file].get_slice(piece.key)[start:stop]
+        return part

@@ -1,0 +1,166 @@
+"""The default engine: one device, or one replica on each rank with DDP, through Accelerate."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, init_empty_weights
+from torch import Tensor, nn
+
+from stoker.train.distributed import connect
+from stoker.train.engine import Piece
+from stoker.train.finite import FiniteGuard
+from stoker.train.precision import regime_for
+from stoker.train.weights import fill, persistent_buffers, replace_parameters
+
+if TYPE_CHECKING:
+    from stoker.data.batches import Batch
+    from stoker.run.context import Run
+    from stoker.train.loss import Loss
+    from stoker.train.weights import WeightSource
+
+OPTIMIZER_STATES = ("exp_avg", "exp_avg_sq")
+
+
+class DefaultEngine:
+    """Replicates the model; gradients are averaged by DDP during the last micro-batch's backward."""
+
+    def __init__(self, run: Run) -> None:
+        connect(run)
+        # Buckets hold the gradients themselves, and buffers are equal by construction.
+        ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+        self.accelerator = Accelerator(
+            cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()),
+            mixed_precision="no",
+            kwargs_handlers=[ddp],
+        )
+        self.device = self.accelerator.device
+        self.rank = run.rank
+        self.world_size = run.world_size
+        self.regime = regime_for(run.recipe.train.precision, self.device)
+        self.guard = FiniteGuard(self.device, scales_loss=self.regime.scales_loss)
+
+    def building(self) -> AbstractContextManager[None]:
+        """Parameters on the meta device; buffers real, because no file holds most of them."""
+        context: AbstractContextManager[None] = init_empty_weights(include_buffers=False)
+        return context
+
+    def shard(self, model: nn.Module) -> None:
+        """Allocate every parameter on the device: trainable ones in master dtype, frozen in compute's."""
+        self.model = model
+        replace_parameters(model, self._allocate)
+        for module in model.modules():
+            for name, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[name] = buffer.to(self.device)
+
+    def _allocate(self, parameter: nn.Parameter) -> nn.Parameter:
+        dtype = self.regime.master if parameter.requires_grad else self.regime.compute
+        if not parameter.dtype.is_floating_point:
+            dtype = parameter.dtype
+        data = torch.empty(parameter.shape, dtype=dtype, device=self.device)
+        return nn.Parameter(data, requires_grad=parameter.requires_grad)
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> None:
+        """Take the optimizer and wrap the model in DDP where there is more than one rank."""
+        self.optimizer = optimizer
+        self.trainable = [p for group in optimizer.param_groups for p in group["params"]]
+        self._skips_on_device = getattr(optimizer, "_step_supports_amp_scaling", False)
+        if self._skips_on_device:
+            optimizer.found_inf = self.guard.found_inf  # type: ignore[attr-defined]
+        with warnings.catch_warnings():
+            # Accelerate 1.15 knows only the old name of torch's option.
+            warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
+            self.module: nn.Module = self.accelerator.prepare_model(self.model)
+
+    @torch.no_grad()
+    def load(self, source: WeightSource) -> None:
+        """Read every tensor whole, one at a time, straight to its place."""
+        fill(self.model, source)
+        for name, parameter in self.model.named_parameters():
+            self._load_states(source, name, parameter)
+
+    def _load_states(self, source: WeightSource, name: str, parameter: nn.Parameter) -> None:
+        if not (parameter.requires_grad and source.has(name, OPTIMIZER_STATES[0])):
+            return
+        states = {
+            kind: source.read(name, kind).view(parameter.shape).to(self.device, copy=True)
+            for kind in OPTIMIZER_STATES
+        }
+        step = torch.tensor(float(source.optimizer_steps), device=self.device)
+        self.optimizer.state[parameter] = {"step": step, **states}
+
+    @contextmanager
+    def micro_batch(self, *, last: bool) -> Iterator[None]:
+        """Communicate during the last backward only."""
+        with nullcontext() if last else self.accelerator.no_sync(self.module):
+            yield
+
+    def forward(self, loss: Loss, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Forward in the compute dtype."""
+        regime = self.regime
+        with torch.autocast(self.device.type, regime.compute, enabled=regime.autocasts):
+            return loss(self.module, batch)
+
+    def backward(self, loss_sum: Tensor, scale: float) -> None:
+        """DDP divides by the number of ranks, so `scale` has been multiplied by it."""
+        loss = loss_sum * scale
+        (loss * self.guard.scale if self.regime.scales_loss else loss).backward()
+
+    @torch.no_grad()
+    def finish_gradients(self) -> None:
+        """Divide the loss scale out; DDP has completed the sums."""
+        if self.regime.scales_loss:
+            gradients = [p.grad for p in self.trainable if p.grad is not None]
+            torch._foreach_mul_(gradients, 1.0 / self.guard.scale)
+
+    def clip_gradients(self, max_norm: float | None) -> Tensor:
+        """2-norm over all trainable parameters; no synchronisation."""
+        gradients = [p.grad for p in self.trainable if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients, foreach=True)
+        if max_norm is not None:
+            nn.utils.clip_grads_with_norm_(self.trainable, max_norm, norm, foreach=True)
+        self.guard.observe(norm)
+        return norm
+
+    def step(self, learning_rate: float) -> None:
+        """Update, unless the guard says no."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        # An optimizer that cannot read the flag on the device costs a synchronisation here.
+        if self._skips_on_device or not bool(self.guard.found_inf):
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def failed(self) -> Tensor:
+        """The guard's verdict."""
+        return self.guard.failed
+
+    def skipped(self) -> Tensor:
+        """The guard's count."""
+        return self.guard.num_skipped
+
+    def tensors(self) -> Iterator[Piece]:
+        """Whole tensors, from rank 0 alone since all replicas are equal."""
+        if self.rank != 0:
+            return
+        for name, parameter in self.model.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            yield whole(name, "weight", parameter)
+            states = self.optimizer.state.get(parameter, {})
+            for kind in OPTIMIZER_STATES:
+                if kind in states:
+                    yield whole(name, kind, states[kind])
+        for name, buffer in persistent_buffers(self.model):
+            yield whole(name, "buffer", buffer)
+
+
+def whole(name: str, kind: str, tensor: Tensor) -> Piece:
+    """A piece that is the whole tensor."""
+    flat = tensor.detach().reshape(-1)
+    return Piece(name, kind, tuple(tensor.shape), 0, flat.numel(), flat)

@@ -1,0 +1,108 @@
+"""Which rank this process is, and how ranks find each other: under stoker, torchrun, accelerate, srun."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+
+from stoker.errors import UsageError
+
+if TYPE_CHECKING:
+    from stoker.run.context import Run
+
+TIMEOUT = timedelta(minutes=30)
+ANNOUNCEMENT_KEY = "stoker/run"
+
+
+@dataclass(frozen=True)
+class Place:
+    """This process among all ranks."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    local_world_size: int = 1
+
+
+def place_from_environment(environment: Mapping[str, str] = os.environ) -> Place:
+    """Read RANK and friends (torchrun, accelerate, stoker), else Slurm's; alone if there are none."""
+    if "RANK" in environment and "WORLD_SIZE" in environment:
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    elif int(environment.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in environment:
+        names = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE")
+    else:
+        return Place()
+    rank, world_size = int(environment[names[0]]), int(environment[names[1]])
+    local_rank = int(environment.get(names[2], rank))
+    return Place(rank, world_size, local_rank, int(environment.get(names[3], world_size)))
+
+
+def publish(place: Place) -> None:
+    """Set the variables that Accelerate and torch read, from `place`; none of them when alone."""
+    values = {
+        "RANK": place.rank,
+        "WORLD_SIZE": place.world_size,
+        "LOCAL_RANK": place.local_rank,
+        "LOCAL_WORLD_SIZE": place.local_world_size,
+    }
+    for name, value in values.items():
+        if place.world_size > 1:
+            os.environ[name] = str(value)
+        else:
+            os.environ.pop(name, None)
+
+
+def open_store(place: Place) -> dist.Store | None:
+    """The key-value store through which ranks meet; None for one rank.
+
+    A file in the run directory when stoker started the ranks of one node (nothing listens then),
+    else the launcher's TCP store at MASTER_ADDR:MASTER_PORT.
+    """
+    if place.world_size == 1:
+        return None
+    if path := os.environ.get("STOKER_STORE"):
+        return dist.FileStore(path, place.world_size)
+    if "MASTER_ADDR" not in os.environ or "MASTER_PORT" not in os.environ:
+        raise UsageError(
+            f"this is rank {place.rank} of {place.world_size}, but MASTER_ADDR and MASTER_PORT are not set.",
+            hint="Set them to an address of rank 0's node and a free port there.",
+        )
+    store, _, _ = next(dist.rendezvous("env://", place.rank, place.world_size, timeout=TIMEOUT))
+    return store
+
+
+def announce(store: dist.Store, facts: Mapping[str, Any]) -> None:
+    """Rank 0 tells the others which run this is, or why there is none; see `learn`."""
+    store.set(ANNOUNCEMENT_KEY, json.dumps(dict(facts)))
+
+
+def learn(store: dist.Store) -> dict[str, Any]:
+    """Wait for what rank 0 announced."""
+    facts: dict[str, Any] = json.loads(store.get(ANNOUNCEMENT_KEY).decode())
+    return facts
+
+
+def connect(run: Run) -> None:
+    """Create the process group of a run with more than one rank: gloo, and NCCL for CUDA tensors."""
+    if run.world_size == 1 or dist.is_initialized():
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(run.local_rank)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    store: Any = run.store
+    dist.init_process_group(
+        backend, store=store, rank=run.rank, world_size=run.world_size, timeout=TIMEOUT
+    )
+
+
+def disconnect() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

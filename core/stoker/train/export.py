@@ -1,0 +1,155 @@
+"""Writes a run's result for other libraries: `python -m stoker.train.export RUN --to DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate import init_empty_weights
+from torch import nn
+
+from stoker.checkpoint.reading import Checkpoint, CheckpointSource, list_checkpoints
+from stoker.dispatch import Hooks
+from stoker.errors import StokerError, UsageError
+from stoker.recipe.lock import read_lock
+from stoker.registry import make_plugins
+from stoker.run.context import Run
+from stoker.run.directory import RunDirectory
+from stoker.run.events import EventWriter
+from stoker.train.build import construct_model, locate_model, weight_source
+from stoker.train.model import make_tokenizer, tie
+from stoker.train.precision import REGIMES
+from stoker.train.weights import WeightSource, fill, replace_parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export one checkpoint; prints the directory it wrote."""
+    parser = argparse.ArgumentParser(prog="python -m stoker.train.export")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--merge", action="store_true")
+    parser.add_argument("--step", type=int)
+    options = parser.parse_args(arguments)
+    try:
+        export(RunDirectory(options.run), options.to, merge=options.merge, step=options.step)
+    except StokerError as error:
+        print(f"stoker: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    return 0
+
+
+def export(directory: RunDirectory, target: Path, *, merge: bool, step: int | None) -> None:
+    """Write a checkpoint's model to `target`, which must be new or empty.
+
+    Written beside it first and renamed, so that a broken export is never mistaken for one.
+    Raises `UsageError` where there is nothing to export or the target is taken.
+    """
+    if target.exists() and any(target.iterdir()):
+        raise UsageError(f"{target} is not empty.", hint="Choose another directory for --to.")
+    checkpoint = choose_checkpoint(directory, step)
+    checkpoint.verify()
+    run = export_run(directory)
+    source = CheckpointSource(checkpoint)
+    unfinished = target.with_name(f".{target.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    run.hooks.own(
+        "export_model",
+        lambda: export_full(run, source, unfinished),
+        run=run,
+        source=source,
+        directory=unfinished,
+        merge=merge,
+    )
+    if target.exists():
+        target.rmdir()
+    os.rename(unfinished, target)
+
+
+def choose_checkpoint(directory: RunDirectory, step: int | None) -> Checkpoint:
+    """The checkpoint of `step`, else the run's result, else the newest."""
+    found = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(directory.checkpoints_path)}
+    if not found:
+        raise UsageError(f"run {directory.path.name!r} has no checkpoint yet.")
+    if step is not None and step not in found:
+        steps = ", ".join(str(known) for known in found)
+        raise UsageError(f"run {directory.path.name!r} has no checkpoint of step {step}: {steps}.")
+    if step is not None:
+        return found[step]
+    result = directory.read_record().result
+    for checkpoint in found.values():
+        if result is not None and checkpoint.path.name == Path(result).name:
+            return checkpoint
+    return found[max(found)]
+
+
+def export_run(directory: RunDirectory) -> Run:
+    """A run for hooks outside training: no engine, no events."""
+    recipe = read_lock(directory.lock_path)
+    run = Run(
+        recipe=recipe,
+        hooks=Hooks(make_plugins(recipe.plugins)),
+        directory=directory,
+        events=EventWriter(Path(os.devnull), attempt=0, rank=0),
+    )
+    run.model_directory = locate_model(run)
+    run.tokenizer = run.hooks.own("make_tokenizer", lambda: make_tokenizer(run), run=run)
+    return run
+
+
+def export_dtype(run: Run) -> torch.dtype:
+    """Weights are written in the compute dtype: what inference will use them in."""
+    return REGIMES[run.recipe.train.precision].compute
+
+
+def build_model_on_meta(run: Run) -> nn.Module:
+    """The adapted model without values."""
+    with init_empty_weights(include_buffers=False):
+        return construct_model(run, None)
+
+
+def build_filled_model(run: Run, source: WeightSource) -> nn.Module:
+    """The adapted model on the CPU in float32, with the checkpoint's values over the base's."""
+    model = build_model_on_meta(run)
+    values = run.hooks.collect_mapping("collect_initial_values", run=run, model=model)
+    _place(model)
+    fill(model, weight_source(run, model, values, [source]))
+    return model
+
+
+def export_full(run: Run, source: WeightSource, directory: Path, *, unties: bool = False) -> bool:
+    """A directory for `AutoModelForCausalLM.from_pretrained`: weights, config and tokenizer.
+
+    `unties` writes a head of its own, also for a model whose head was its embedding.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(run.model_directory)
+    if unties:
+        config.tie_word_embeddings = False
+    with init_empty_weights(include_buffers=False):
+        model: Any = AutoModelForCausalLM.from_config(config)
+        tie(model)
+    _place(model)
+    fill(model, weight_source(run, model, {}, [source]))
+    model.to(export_dtype(run)).save_pretrained(directory)
+    run.tokenizer.save_pretrained(directory)
+    return True
+
+
+def _place(model: nn.Module) -> None:
+    replace_parameters(
+        model, lambda p: nn.Parameter(torch.empty(p.shape), requires_grad=p.requires_grad)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

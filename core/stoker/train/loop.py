@@ -1,0 +1,103 @@
+"""The training loop, in the order things happen.
+
+`SYNC` marks where the host waits for the device: at log points, evaluations and checkpoints only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+
+from stoker.data.batches import Step
+from stoker.train.boundary import FINISH, Boundary, Decision
+from stoker.train.coverage import GradientCoverage
+from stoker.train.metrics import StepLog
+from stoker.train.rng import seed_micro_batch
+
+if TYPE_CHECKING:
+    from stoker.train.evaluate import Evaluator
+    from stoker.train.saving import Saver
+    from stoker.train.state import State
+
+
+def train(
+    state: State, data: Iterable[Step], evaluator: Evaluator, saver: Saver, boundary: Boundary
+) -> Decision:
+    """Run steps until the last one or until all ranks decide to stop; returns that decision."""
+    hooks, engine, recipe = state.run.hooks, state.engine, state.run.recipe.train
+    log, coverage = StepLog(state), GradientCoverage(state)
+    decision = Decision()
+    if state.step == 0:
+        evaluator.run()
+        log.restart_clock()
+
+    for step in data:  # the steps that are left, their batches made ahead of time
+        plan = step.plan
+        state.step = plan.step
+        hooks.notify("on_step_start", state=state)
+        loss = run_micro_batches(state, step)
+
+        engine.finish_gradients()
+        hooks.notify("on_gradients", state=state)
+        learning_rate = state.schedule(plan.step)
+        coverage.observe(learning_rate)  # SYNC once, in the third step
+        gradient_norm = engine.clip_gradients(recipe.max_grad_norm)
+        engine.step(learning_rate)
+
+        state.tokens += plan.num_tokens
+        state.supervised_tokens += plan.num_supervised
+        metrics = log.append(loss, gradient_norm, learning_rate, plan.num_tokens)
+        hooks.notify("on_step_end", state=state, metrics=metrics)
+
+        last = plan.step == state.total_steps
+        evaluation_due = last or plan.step % (recipe.evaluate_every or state.total_steps) == 0
+        log_point = evaluation_due or plan.step % recipe.log_every == 0
+        if log_point:
+            log_rows(state, log)  # SYNC
+        decision = boundary.decide(state, now=log_point)
+        if evaluation_due or decision.evaluate:
+            log_rows(state, log)  # SYNC
+            evaluator.run()  # SYNC
+            decision = boundary.decide(state, now=True, before=decision)
+            log.restart_clock()
+        if decision.checkpoint and not (last or decision.stop):
+            log_rows(state, log)  # SYNC: raises before anything non-finite could be saved
+            saver.save(state)  # SYNC
+            log.restart_clock()
+        if decision.stop:
+            log_rows(state, log)  # SYNC
+            break
+    return decision if decision.stop else Decision(stop=FINISH)
+
+
+def run_micro_batches(state: State, step: Step) -> torch.Tensor:
+    """Forward and backward of this rank's share of a step; returns its part of the step's loss.
+
+    The loss of a step is the sum over its supervised tokens divided by their number N, which every
+    rank knows before the first backward. Engines average over ranks, hence the factor.
+    """
+    engine, plan = state.engine, step.plan
+    total = torch.zeros((), device=engine.device)
+    for position, batch in enumerate(step.batches):
+        last = position == len(step.batches) - 1
+        seed_micro_batch(state.seed, plan.step, batch.index)
+        with engine.micro_batch(last=last):
+            loss_sum, _ = engine.forward(state.loss, batch.to(engine.device))
+            engine.backward(loss_sum, engine.world_size / plan.num_supervised)
+        total += loss_sum.detach() / plan.num_supervised
+        state.run.hooks.notify("on_micro_batch_end", state=state)
+    return total
+
+
+def log_rows(state: State, log: StepLog) -> None:
+    """Bring the rows since the last log point to the host, write them, tell the plugins."""
+    rows = log.flush()
+    if not rows:
+        return
+    state.metrics.update(rows[-1])
+    if state.run.is_main:
+        for row in rows:
+            state.run.events.write("step", total_steps=state.total_steps, **row)
+    state.run.hooks.notify("on_log", state=state, rows=rows)

@@ -1,0 +1,148 @@
+"""Rows of numbers, one for each step, kept on the device until a log point."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from stoker.errors import NonFiniteError
+
+if TYPE_CHECKING:
+    from stoker.train.state import State
+
+
+@dataclass(frozen=True)
+class _Row:
+    step: int
+    loss: Tensor
+    """This rank's loss sum over the whole step's supervised tokens."""
+    gradient_norm: Tensor
+    failed: Tensor
+    learning_rate: float
+    num_tokens: int
+    tokens: int
+    supervised_tokens: int
+
+
+class StepLog:
+    """Collects device scalars step by step; `flush` brings them to the host in one copy."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._rows: list[_Row] = []
+        self._clock = make_clock(state.engine.device)
+
+    def restart_clock(self) -> None:
+        """Leave out what happened since the last step: an evaluation, a checkpoint."""
+        self._clock = make_clock(self.state.engine.device)
+
+    def append(
+        self, loss: Tensor, gradient_norm: Tensor, learning_rate: float, num_tokens: int
+    ) -> Mapping[str, Tensor]:
+        """Note a step just done. Returns its metrics for `on_step_end`, still on the device."""
+        state = self.state
+        self._clock.mark()
+        failed = state.engine.failed().clone()
+        self._rows.append(
+            _Row(
+                state.step,
+                loss,
+                gradient_norm,
+                failed,
+                learning_rate,
+                num_tokens,
+                state.tokens,
+                state.supervised_tokens,
+            )
+        )
+        return {"loss": loss, "grad_norm": gradient_norm}
+
+    def flush(self) -> list[dict[str, float]]:
+        """One dictionary for each step since the last flush, equal on all ranks but for the times.
+
+        A synchronisation. Raises `NonFiniteError` for the first step whose gradients were not
+        finite.
+        """
+        if not self._rows:
+            return []
+        rows, self._rows = self._rows, []
+        losses = torch.stack([row.loss.detach().float() for row in rows])
+        if dist.is_initialized():
+            dist.all_reduce(losses)
+        norms = torch.stack([row.gradient_norm.float() for row in rows])
+        failed = torch.stack([row.failed.float() for row in rows])
+        # SYNC: the only copy from device to host between two log points.
+        host = torch.stack([losses, norms, failed]).tolist()
+        seconds = self._clock.read()
+        for row, bad in zip(rows, host[2], strict=True):
+            if bad:
+                raise _non_finite(row.step)
+        return [
+            {
+                "step": row.step,
+                "loss": loss,
+                "learning_rate": row.learning_rate,
+                "grad_norm": norm,
+                "tokens": row.tokens,
+                "supervised_tokens": row.supervised_tokens,
+                "tokens_per_second": row.num_tokens / step_seconds,
+                "step_seconds": step_seconds,
+            }
+            for row, loss, norm, step_seconds in zip(rows, host[0], host[1], seconds, strict=True)
+        ]
+
+
+def _non_finite(step: int) -> NonFiniteError:
+    return NonFiniteError(
+        f"the gradient of step {step} was not finite; neither it nor anything after it was applied.",
+        hint="Lower train.learning_rate, look at the data of that step, or use another train.precision.",
+    )
+
+
+class HostClock:
+    """Seconds of each step by the host's clock: right where operations are synchronous."""
+
+    def __init__(self) -> None:
+        self._marks = [time.perf_counter()]
+
+    def mark(self) -> None:
+        """A step ended."""
+        self._marks.append(time.perf_counter())
+
+    def read(self) -> list[float]:
+        """Seconds of each step since the last read."""
+        marks, self._marks = self._marks, self._marks[-1:]
+        return [max(b - a, 1e-9) for a, b in zip(marks, marks[1:], strict=False)]
+
+
+class CudaClock:
+    """Seconds of each step by events on the CUDA stream, which the host does not wait for."""
+
+    def __init__(self) -> None:
+        self._marks: list[torch.cuda.Event] = []
+        self.mark()
+
+    def mark(self) -> None:
+        """A step's work has been queued."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        self._marks.append(event)
+
+    def read(self) -> list[float]:
+        """Seconds of each step since the last read; waits for the last one."""
+        marks, self._marks = self._marks, self._marks[-1:]
+        marks[-1].synchronize()
+        return [
+            max(a.elapsed_time(b) / 1000, 1e-9) for a, b in zip(marks, marks[1:], strict=False)
+        ]
+
+
+def make_clock(device: torch.device) -> HostClock | CudaClock:
+    """The clock for a device, started."""
+    return CudaClock() if device.type == "cuda" else HostClock()

@@ -1,0 +1,81 @@
+"""The model's files, its construction without values, and its tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from stoker.errors import UsageError
+from stoker.train import attention
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from stoker.run.context import Run
+
+
+def locate_model_files(run: Run) -> Path:
+    """Directory in Hugging Face layout: a local one, a snapshot of a hub id, or a plugin's.
+
+    Raises `UsageError` where nothing is found, with what was tried.
+    """
+    table = run.recipe.model
+    if Path(table.path).is_dir():
+        return Path(table.path)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    try:
+        patterns = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt", "*.py"]
+        return Path(snapshot_download(table.path, revision=table.revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(
+            f"model.path {table.path!r} is no directory here and could not be had from the hub: {reason}",
+            hint="Give the path of a downloaded model, or check the name and the network.",
+        ) from error
+
+
+def make_tokenizer(run: Run) -> PreTrainedTokenizerBase:
+    """The tokenizer that lies beside the model."""
+    from transformers import AutoTokenizer
+
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        run.model_directory, trust_remote_code=run.recipe.model.trust_remote_code
+    )
+    return tokenizer
+
+
+def make_model(run: Run, keyword_arguments: dict[str, Any]) -> nn.Module:
+    """transformers' causal language model for the directory's config, with parameters unset.
+
+    Raises `UsageError` for a directory whose config transformers does not know.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    trust = run.recipe.model.trust_remote_code
+    try:
+        config = AutoConfig.from_pretrained(run.model_directory, trust_remote_code=trust)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"model.path: {run.model_directory} has no config that transformers can read: {error}"
+        ) from error
+    attention.register()
+    chosen = attention.default_implementation(config, run.recipe.data.sequence_length)
+    keyword_arguments = {"attn_implementation": chosen, **keyword_arguments}
+    model: nn.Module = AutoModelForCausalLM.from_config(
+        config, trust_remote_code=trust, **keyword_arguments
+    )
+    tie(model)
+    return model
+
+
+def tie(model: nn.Module) -> None:
+    """Make tied parameters one object again: on the meta device every registration made a new one."""
+    tied: dict[str, str] = getattr(model, "all_tied_weights_keys", None) or {}
+    for name, source_name in tied.items():
+        module_name, _, local_name = name.rpartition(".")
+        source = model.get_parameter(source_name)
+        model.get_submodule(module_name)._parameters[local_name] = source

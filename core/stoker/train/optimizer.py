@@ -1,0 +1,34 @@
+"""Parameter groups and the default optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from stoker.train.adamw import AdamWFloat32States
+from stoker.train.precision import Regime
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters in two groups: matrices decay, vectors (norms, biases) do not.
+
+    Order follows `model.named_parameters()`, which is the same on every rank.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def default_optimizer(groups: list[dict[str, Any]], regime: Regime) -> torch.optim.Optimizer:
+    """Fused AdamW, or our own where the regime keeps float32 moments beside bfloat16 weights."""
+    if regime.state != regime.master:
+        return AdamWFloat32States(groups, lr=0.0, betas=BETAS, eps=EPSILON)
+    return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, eps=EPSILON, fused=True)

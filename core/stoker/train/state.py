@@ -1,0 +1,56 @@
+"""The state of training: what the loop changes, and what hooks are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from stoker.checkpoint.reading import Checkpoint
+    from stoker.data.order import Order
+    from stoker.run.context import Run
+    from stoker.train.engine import Engine
+    from stoker.train.loss import Loss
+    from stoker.train.schedule import Schedule
+
+
+@dataclass
+class State:
+    """Everything of a run that training needs. A checkpoint stores the fields under "saved"."""
+
+    run: Run
+    engine: Engine
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    order: Order
+    loss: Loss
+    schedule: Schedule
+    total_steps: int
+
+    # saved
+    step: int = 0
+    """The step that runs, or ran last; steps count from 1."""
+    tokens: int = 0
+    """Non-padding tokens trained on so far."""
+    supervised_tokens: int = 0
+    best_eval_loss: float | None = None
+    best_step: int = 0
+
+    # not saved
+    metrics: dict[str, float] = field(default_factory=dict)
+    """The latest value of everything logged or evaluated, by name."""
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    """Committed and still on disk, oldest first."""
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the training rows so far."""
+        return self.step * self.run.recipe.train.batch_size / self.order.num_rows
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.run.recipe.run.seed

@@ -1,0 +1,246 @@
+"""One rank of a run, from the environment to the exit code: `python -m stoker.train.worker RUN`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stoker.dispatch import Hooks
+from stoker.errors import ExitCode, Interrupted, StokerError
+from stoker.recipe.lock import read_lock
+from stoker.recipe.model import Recipe
+from stoker.registry import make_plugins
+from stoker.run.attempt import begin_attempt, end_attempt
+from stoker.run.context import Outcome, Run
+from stoker.run.directory import RunDirectory
+from stoker.run.events import EventWriter
+from stoker.run.lease import Lease
+from stoker.run.naming import open_for_run
+from stoker.run.outcome import read_outcomes, write_outcome
+from stoker.run.progress import PlainView
+from stoker.run.watching import summarise, watch_run
+from stoker.train.distributed import (
+    Place,
+    announce,
+    disconnect,
+    learn,
+    open_store,
+    place_from_environment,
+    publish,
+)
+from stoker.train.signals import SignalFlags
+
+if TYPE_CHECKING:
+    from stoker.train.boundary import Boundary
+
+
+def main() -> None:
+    """Entry point of a rank that stoker's supervisor started.
+
+    Its argument is the run directory, or `-` on nodes other than the first, where rank 0 says it.
+    """
+    signals = SignalFlags().install()
+    place = place_from_environment()
+    publish(place)
+    store = open_store(place)
+    if sys.argv[1] == "-":
+        facts = learn(store)
+        directory, attempt = RunDirectory(Path(facts["directory"])), int(facts["attempt"])
+        redirect_output(directory.log_path(attempt, place.rank))
+    else:
+        directory = RunDirectory(Path(sys.argv[1]).resolve())
+        attempt = int(os.environ["STOKER_ATTEMPT"])
+        if store is not None and place.rank == 0:
+            announce(store, {"directory": str(directory.path), "attempt": attempt})
+    recipe = read_lock(Path(os.environ.get("STOKER_LOCK", directory.lock_path)))
+    sys.exit(run_rank(recipe, directory, place, signals, attempt=attempt, store=store))
+
+
+def run_under_launcher(recipe: Recipe, *, fresh: bool) -> int:
+    """One rank of torchrun, `accelerate launch` or srun: rank 0 also does the supervisor's part.
+
+    Returns the exit code; launchers turn it into 1, so read `run.json`.
+    """
+    signals = SignalFlags().install()
+    place = place_from_environment()
+    publish(place)
+    store = open_store(place)
+    if place.rank > 0:
+        facts = learn(store)
+        if "error" in facts:
+            return int(facts["exit_code"])
+        directory = RunDirectory(Path(facts["directory"]))
+        return run_rank(recipe, directory, place, signals, attempt=facts["attempt"], store=store)
+    try:
+        directory, _ = open_for_run(Path(recipe.run.directory), recipe, fresh)
+        lease = Lease.take(directory.lease_path)
+    except StokerError as error:
+        if store is not None:
+            announce(store, {"error": str(error), "exit_code": int(error.exit_code)})
+        raise
+    nodes = max(1, place.world_size // place.local_world_size)
+    attempt = begin_attempt(directory, nproc=place.local_world_size, nodes=nodes)
+    if store is not None:
+        announce(store, {"directory": str(directory.path.resolve()), "attempt": attempt})
+    try:
+        with _shown(directory, attempt):
+            code = run_rank(recipe, directory, place, signals, attempt=attempt, store=store)
+    finally:
+        record = end_attempt(directory, attempt, read_outcomes(directory, attempt))
+        lease.release()
+    print("\n".join(summarise(directory, record)), flush=True)
+    return code
+
+
+@contextmanager
+def _shown(directory: RunDirectory, attempt: int) -> Iterator[None]:
+    """Print the run's events as plain lines: there is no `stoker run` in front of the ranks."""
+    over = threading.Event()
+    watcher = threading.Thread(
+        target=watch_run,
+        args=(directory, PlainView(sys.stdout)),
+        kwargs={"since_attempt": attempt, "is_over": over.is_set},
+        daemon=True,
+    )
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def redirect_output(path: Path) -> None:
+    """Send this process's output to its log in the run directory, once that is known."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(descriptor, stream.fileno())
+
+
+def run_rank(
+    recipe: Recipe,
+    directory: RunDirectory,
+    place: Place,
+    signals: SignalFlags,
+    *,
+    attempt: int,
+    store: object = None,
+) -> int:
+    """Train this rank's part to the end, write its outcome file, return the exit code."""
+    events = EventWriter(directory.events_path, attempt, place.rank)
+
+    def report(message: str) -> None:
+        events.write("alert", message=message)
+
+    try:
+        hooks = Hooks(make_plugins(recipe.plugins), report)
+    except StokerError as error:
+        return _failed(directory, place, attempt, error)
+    run = Run(
+        recipe=recipe,
+        hooks=hooks,
+        directory=directory,
+        events=events,
+        attempt=attempt,
+        rank=place.rank,
+        world_size=place.world_size,
+        local_rank=place.local_rank,
+        store=store,
+    )
+    try:
+        outcome = execute(run, signals)
+    except BaseException as error:
+        _tell_plugins(run, error)
+        return _failed(directory, place, attempt, error)
+    write_outcome(directory, attempt, place.rank, outcome.exit_code, step=outcome.step)
+    disconnect()
+    return int(outcome.exit_code)
+
+
+def execute(run: Run, signals: SignalFlags) -> Outcome:
+    """Build, train, save, say how it ended. The timeline in `stoker.hookspecs` is this function."""
+    from stoker.train import build
+    from stoker.train.boundary import INTERRUPT, Boundary
+    from stoker.train.evaluate import Evaluator
+    from stoker.train.loop import train
+    from stoker.train.saving import Saver
+
+    hooks = run.hooks
+    hooks.notify("on_run_start", run=run)
+    data = build.build_data(run, signals)
+    engine = build.build_engine(run)
+    boundary = Boundary(run, signals)
+    boundary.check_interrupted()
+    order = build.build_order(run, data)
+    model = build.build_model(run, engine)
+    boundary.check_interrupted()
+    state = build.build_state(run, order, model)
+    boundary.check_interrupted()
+    _set_running(run, state.total_steps, state.step)
+
+    hooks.notify("on_train_start", state=state)
+    saver = Saver(boundary)
+    with build.prefetch(state, data.train) as steps:
+        decision = train(state, steps, Evaluator(state, data.evaluation, boundary), saver, boundary)
+    if state.step > 0:
+        saver.save(state)
+    interrupted = decision.stop == INTERRUPT
+    outcome = Outcome(
+        exit_code=ExitCode.STOPPED if interrupted else ExitCode.DONE,
+        step=state.step,
+        message=boundary.reason,
+        checkpoint=saver.result.path if saver.result else None,
+    )
+    _set_result(run, outcome)
+    hooks.notify("on_train_end", state=state, outcome=outcome)
+    hooks.notify("on_run_end", run=run, outcome=outcome)
+    return outcome
+
+
+def _set_running(run: Run, total_steps: int, step: int) -> None:
+    if run.is_main:
+        run.directory.update_record(state="running", total_steps=total_steps, step=step)
+        run.events.write("state", state="running", total_steps=total_steps, step=step)
+
+
+def _set_result(run: Run, outcome: Outcome) -> None:
+    if run.is_main and outcome.checkpoint is not None:
+        result = str(outcome.checkpoint.relative_to(run.directory.path))
+        run.directory.update_record(result=result, step=outcome.step)
+
+
+def _tell_plugins(run: Run, error: BaseException) -> None:
+    try:
+        run.hooks.notify("on_exception", run=run, error=error)
+    except Exception as second:
+        # The first error is the one to show; this one goes to the log beside it.
+        traceback.print_exception(second)
+
+
+def _failed(directory: RunDirectory, place: Place, attempt: int, error: BaseException) -> int:
+    """Print, write the outcome file, and return the exit code of an error."""
+    if isinstance(error, StokerError):
+        code, message, hint, text = error.exit_code, error.message, error.hint, ""
+    else:
+        code, message, hint = ExitCode.FAILED, f"{type(error).__name__}: {error}", ""
+        text = "".join(traceback.format_exception(error))
+    print(text or error, file=sys.stderr, flush=True)
+    message = " ".join([message, *getattr(error, "__notes__", [])])
+    if isinstance(error, Interrupted):
+        message = ""
+    write_outcome(
+        directory, attempt, place.rank, code, message=message, hint=hint, traceback=text
+    )
+    return int(code)
+
+
+if __name__ == "__main__":
+    main()
