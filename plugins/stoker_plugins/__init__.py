@@ -1,0 +1,1 @@
+"""First-party plugins. Each is a package of its own and reached through its entry point."""

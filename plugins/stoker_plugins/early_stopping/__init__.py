@@ -1,0 +1,119 @@
+"""Ends a run when a metric stops getting better, and makes the best checkpoint its result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from stoker import Plugin, PluginConfig, hookimpl
+from stoker.recipe.problems import Problem
+
+if TYPE_CHECKING:
+    from stoker.checkpoint.reading import Checkpoint
+    from stoker.recipe.model import Recipe
+    from stoker.train.state import State
+
+
+class EarlyStoppingConfig(PluginConfig):
+    """`metric` is anything that is logged or evaluated."""
+
+    metric: str = Field(
+        default="eval_loss",
+        description="`eval_loss`, or a number of the log rows such as `loss` or `grad_norm`.",
+    )
+    mode: Literal["min", "max"] = Field(default="min", description="Whether smaller or larger is better.")
+    patience: int = Field(
+        default=3, ge=1, description="Measurements in a row without improvement that end the run."
+    )
+    min_delta: float = Field(
+        default=0.0, ge=0, description="An improvement must be larger than this, in the metric's unit."
+    )
+
+
+class EarlyStopping(Plugin[EarlyStoppingConfig]):
+    """Stop after `patience` measurements without improvement; a checkpoint is kept of the best."""
+
+    Config: ClassVar[type[PluginConfig]] = EarlyStoppingConfig
+
+    def __init__(self, config: EarlyStoppingConfig) -> None:
+        super().__init__(config)
+        self.best: float | None = None
+        self.best_step = 0
+        self.without_improvement = 0
+        self._improved = False
+
+    @hookimpl
+    def collect_problems(self, recipe: Recipe) -> list[Problem]:
+        """An evaluation metric needs rows to evaluate on, more than once."""
+        if self.config.metric != "eval_loss":
+            return []
+        if recipe.train.evaluate_every is None:
+            return [
+                Problem(
+                    key="plugins.early_stopping.metric",
+                    message="'eval_loss' is measured at the start and the end only.",
+                    hint="Set train.evaluate_every to a number of steps.",
+                )
+            ]
+        if not recipe.data.eval and recipe.data.eval_fraction == 0:
+            return [
+                Problem(
+                    key="plugins.early_stopping.metric",
+                    message="'eval_loss' is never measured: the recipe has nothing to evaluate on.",
+                    hint="Set data.eval or data.eval_fraction.",
+                )
+            ]
+        return []
+
+    @hookimpl
+    def on_evaluate_end(self, state: State, metrics: Mapping[str, float]) -> None:
+        if self.config.metric in metrics:
+            self._measure(state.step, metrics[self.config.metric])
+
+    @hookimpl
+    def on_log(self, state: State, rows: Sequence[Mapping[str, float]]) -> None:
+        if self.config.metric in rows[-1]:
+            values = [row[self.config.metric] for row in rows]
+            self._measure(state.step, sum(values) / len(values))
+
+    def _measure(self, step: int, value: float) -> None:
+        sign = 1.0 if self.config.mode == "min" else -1.0
+        best = math.inf if self.best is None else sign * self.best
+        self._improved = sign * value < best - self.config.min_delta
+        if self._improved:
+            self.best, self.best_step, self.without_improvement = value, step, 0
+        else:
+            self.without_improvement += 1
+
+    @hookimpl
+    def should_checkpoint(self, state: State) -> bool:
+        """Save the best, when the model has taken a step since it was loaded."""
+        improved, self._improved = self._improved, False
+        return improved and state.step > 0
+
+    @hookimpl
+    def should_stop(self, state: State) -> bool:
+        return self.without_improvement >= self.config.patience
+
+    @hookimpl
+    def make_result(self, state: State) -> Checkpoint | None:
+        """The best checkpoint, where it was saved."""
+        for checkpoint in state.checkpoints:
+            if checkpoint.step == self.best_step:
+                return checkpoint
+        return None
+
+    def save_state(self) -> dict[str, Any]:
+        return {
+            "best": self.best,
+            "best_step": self.best_step,
+            "without_improvement": self.without_improvement,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.best = state["best"]
+        self.best_step = state["best_step"]
+        self.without_improvement = state["without_improvement"]
