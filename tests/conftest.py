@@ -1,0 +1,52 @@
+"""Fixtures for all tests: nothing is written to the home folder, and ranks are started once."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# One thread for each of two ranks on two cores; more of them only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the test session, so that tests neither use nor fill the user's."""
+    folder = Path(os.environ.get("STOKER_TEST_CACHE") or tmp_path_factory.mktemp("cache"))
+    before = dict(os.environ)
+    os.environ.update(STOKER_CACHE=str(folder), HF_HUB_OFFLINE="1", HF_HOME=str(folder / "hf"))
+    yield folder
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def _ranks_module() -> Any:
+    spec = importlib.util.spec_from_file_location("ranks", Path(__file__).with_name("ranks.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["ranks"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def rank_pool(private_cache: Path) -> Iterator[Callable[[int], Any]]:
+    """`rank_pool(2)` is a pool of two gloo ranks, started at its first use."""
+    module = _ranks_module()
+    pools: dict[int, Any] = {}
+
+    def pool(world_size: int) -> Any:
+        if world_size not in pools:
+            pools[world_size] = module.RankPool(world_size)
+        return pools[world_size]
+
+    yield pool
+    for running in pools.values():
+        running.close()

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerFast
+
+from stoker.data.encode import Encoder, learned_tokens, tokenizer_threads
+from stoker.data.formats import Completion, Example, RowError, Text, parse_row
+from stoker.errors import StokerError
+
+MakeTokenizer = Callable[..., PreTrainedTokenizerFast]
+
+
+def _encode(
+    tokenizer: PreTrainedTokenizerFast, example: Example, **options: str
+) -> tuple[list[str], list[str]]:
+    """All tokens, and the learned ones."""
+    encoder = Encoder(tokenizer, **options)  # type: ignore[arg-type]
+    rows = encoder.encode(encoder.passages(example))
+    ids = np.concatenate([ids for ids, _ in rows])
+    learned = np.concatenate([mask for _, mask in rows])
+    return tokenizer.convert_ids_to_tokens(ids), tokenizer.convert_ids_to_tokens(ids[learned])
+
+
+def _chat(*turns: tuple[str, str]) -> Example:
+    return parse_row({"messages": [{"role": r, "content": c} for r, c in turns]}, "messages")
+
+
+def test_the_mask_of_a_conversation_by_hand(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokens, learned = _encode(tokenizer, _chat(("user", "hi"), ("assistant", "yo")))
+    assert tokens == [
+        *("<|im_start|>", *"user", "Ċ", *"hi", "<|im_end|>", "Ċ"),
+        *("<|im_start|>", *"assistant", "Ċ", *"yo", "<|im_end|>", "Ċ"),
+    ]
+    assert learned == ["y", "o", "<|im_end|>"]
+
+
+def test_all_bytes_of_a_character_are_learned(tokenizer: PreTrainedTokenizerFast) -> None:
+    _, learned = _encode(tokenizer, _chat(("user", "é"), ("assistant", "日é")))
+    assert len(learned) == 3 + 2 + 1
+
+
+def test_completion_learns_what_follows_the_prompt_and_eos(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    tokens, learned = _encode(tokenizer, Completion("ab", "cd"))
+    assert tokens == ["a", "b", "c", "d", "<|eos|>"]
+    assert learned == ["c", "d", "<|eos|>"]
+
+
+def test_a_token_that_joins_prompt_and_answer_is_learned(make_tokenizer: MakeTokenizer) -> None:
+    tokenizer = make_tokenizer(merges=(("Ġ", "y"),))
+    tokens, learned = _encode(tokenizer, Completion("Q: ", "yes"))
+    assert tokens == ["Q", ":", "Ġy", "e", "s", "<|eos|>"]
+    assert learned == ["Ġy", "e", "s", "<|eos|>"]
+
+
+def test_white_space_is_learned_though_its_offsets_are_trimmed_away(
+    make_tokenizer: MakeTokenizer,
+) -> None:
+    # Llama 3 and GPT-2 report an empty range for a token of white space: indentation must not be lost.
+    tokenizer = make_tokenizer(adds_bos=True, merges=(("Ġ", "Ġ"),))
+    trimmed = tokenizer("a  b", add_special_tokens=False, return_offsets_mapping=True)
+    assert trimmed["offset_mapping"][1] == (3, 3)
+    _, learned = _encode(tokenizer, _chat(("user", "  a  "), ("assistant", "  b  c  ")))
+    assert learned == ["ĠĠ", "b", "ĠĠ", "c", "ĠĠ", "<|im_end|>"]
+
+
+def test_bos_is_put_once(make_tokenizer: MakeTokenizer) -> None:
+    template = "<|bos|>" + make_tokenizer().chat_template
+    tokenizer = make_tokenizer(adds_bos=True, chat_template=template)
+    for example in (
+        Completion("a", "b"),
+        Completion("<|bos|>a", "b"),
+        Text("ab"),
+        Text("<|bos|>ab"),
+        _chat(("user", "a"), ("assistant", "b")),
+    ):
+        tokens, _ = _encode(tokenizer, example)
+        assert tokens.count("<|bos|>") == 1
+        assert tokens[0] == "<|bos|>"
+
+
+def test_a_tokenizer_without_bos_gets_none(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert _encode(tokenizer, Text("ab"))[0] == ["a", "b", "<|eos|>"]
+
+
+def test_eos_that_is_there_already_is_not_doubled(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokens, learned = _encode(tokenizer, Completion("a", "b<|eos|>"))
+    assert tokens == ["a", "b", "<|eos|>"]
+    assert learned == ["b", "<|eos|>"]
+
+
+def test_supervise_all_learns_prompts_too(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokens, learned = _encode(tokenizer, Completion("ab", "cd"), supervise="all")
+    assert learned == tokens
+
+
+def test_alpaca_without_a_chat_template_uses_its_own_layout(make_tokenizer: MakeTokenizer) -> None:
+    tokenizer = make_tokenizer(chat_template=None)
+    encoder = Encoder(tokenizer)
+    example = parse_row({"instruction": "Sing.", "output": "La"}, "alpaca")
+    ((ids, learned),) = encoder.encode(encoder.passages(example))
+    assert tokenizer.decode(ids[learned]) == "La<|eos|>"
+    assert encoder.plain_rows == 1
+
+
+def test_a_conversation_without_a_chat_template_is_refused(make_tokenizer: MakeTokenizer) -> None:
+    with pytest.raises(RowError, match="no chat template") as caught:
+        Encoder(make_tokenizer(chat_template=None)).passages(_chat(("user", "a")))
+    assert "data.chat_template" in caught.value.hint
+
+
+def test_no_eos_is_an_error_where_one_is_needed(tokenizer: PreTrainedTokenizerFast) -> None:
+    tokenizer.eos_token = None
+    encoder = Encoder(tokenizer)
+    with pytest.raises(StokerError, match="no end-of-sequence token"):
+        encoder.encode(encoder.passages(Text("a")))
+
+
+def test_half_a_surrogate_pair_is_named(tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(RowError, match="not valid Unicode"):
+        Encoder(tokenizer).passages(Text("a\ud83d"))
+
+
+def test_a_long_document_is_cut_at_line_ends_and_nothing_is_lost(
+    tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stoker.data.encode._PIECE_CHARACTERS", 8)
+    passages = Encoder(tokenizer).passages(Text("one\ntwo\nthree\n" + "x" * 20))
+    assert [passage.text for passage in passages] == [
+        "one\ntwo\n",
+        "three\n",
+        "x" * 8,
+        "x" * 8,
+        "x" * 4,
+    ]
+    assert [passage.opens for passage in passages] == [True, False, False, False, False]
+    assert [passage.closes for passage in passages] == [False, False, False, False, True]
+
+
+@given(prompt=st.text(max_size=20), answer=st.text(max_size=20), tail=st.text(max_size=20))
+@settings(deadline=None, max_examples=60)
+def test_the_learned_tokens_spell_exactly_the_answer(
+    make_tokenizer: MakeTokenizer, prompt: str, answer: str, tail: str
+) -> None:
+    tokenizer = make_tokenizer()
+    example = _chat(("user", prompt), ("assistant", answer), ("user", tail), ("assistant", "z"))
+    encoder = Encoder(tokenizer)
+    ((ids, learned),) = encoder.encode(encoder.passages(example))
+    assert tokenizer.decode(ids[learned]) == f"{answer}<|im_end|>z<|im_end|>"
+
+
+def test_learned_tokens_compares_ends_only() -> None:
+    offsets = [(0, 2), (2, 5), (4, 5), (5, 7), (7, 7), (9, 9)]
+    assert learned_tokens(offsets, [(4, 7)]).tolist() == [False, True, True, True, True, False]
+    assert learned_tokens([], [(0, 5)]).tolist() == []
+
+
+def test_tokenizer_threads_are_off_afterwards_unless_the_user_decides(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    with tokenizer_threads():
+        assert os.environ["TOKENIZERS_PARALLELISM"] == "true"
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "0")
+    with tokenizer_threads():
+        assert os.environ["TOKENIZERS_PARALLELISM"] == "0"
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "0"

@@ -1,0 +1,382 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import PreTrainedTokenizerFast
+
+from stoker.data.index import PreparedData, prepare_index
+from stoker.data.problems import DataError
+from stoker.data.sources import PluginSource
+from stoker.errors import StorageError
+from stoker.recipe.model import Recipe
+
+MakeRecipe = Callable[..., Recipe]
+MakeTokenizer = Callable[..., PreTrainedTokenizerFast]
+
+
+class Reports(list[tuple[str, int, int]]):
+    """Remembers what was reported."""
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        self.append((phase, done, total))
+
+    def of(self, phase: str) -> list[tuple[int, int]]:
+        return [(done, total) for name, done, total in self if name == phase]
+
+
+def _pairs(count: int, start: int = 0) -> list[dict[str, Any]]:
+    return [{"prompt": f"{i}+1=", "completion": f"{i + 1}"} for i in range(start, start + count)]
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def _train(*sources: dict[str, Any] | Path, **data: Any) -> dict[str, Any]:
+    rows = [
+        source if isinstance(source, dict) else {"path": str(source), "format": "completion"}
+        for source in sources
+    ]
+    return {"train": rows} | data
+
+
+def _texts(prepared: PreparedData, tokenizer: PreTrainedTokenizerFast, half: str = "train") -> list[str]:
+    index = getattr(prepared, half)
+    return [tokenizer.decode(index.row(number)[0]) for number in range(len(index))]
+
+
+def test_rows_keep_the_order_of_the_recipe_and_of_their_files(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    first = _write(tmp_path / "z.jsonl", _pairs(2))
+    second = _write(tmp_path / "more/b.jsonl", _pairs(1, 20)).parent
+    _write(tmp_path / "more/a.jsonl", _pairs(1, 10))
+    folder = {"path": str(second), "format": "completion"}
+    prepared = prepare_index(make_recipe(_train(first, folder)), tokenizer, {}, Reports())
+    assert _texts(prepared, tokenizer) == [
+        "0+1=1<|eos|>",
+        "1+1=2<|eos|>",
+        "10+1=11<|eos|>",
+        "20+1=21<|eos|>",
+    ]
+    assert prepared.train.source_sizes == [2, 2]
+    assert prepared.train.supervised_counts.tolist() == [2, 2, 3, 3]
+    assert prepared.evaluation is None
+    assert prepared.notes[0].startswith("training data: 4 rows, 28 tokens")
+
+
+def test_the_second_call_reads_the_cache(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    recipe = make_recipe(_train(_write(tmp_path / "a.jsonl", _pairs(9)), eval_fraction=0.4))
+    first_reports, second_reports = Reports(), Reports()
+    first = prepare_index(recipe, tokenizer, {}, first_reports)
+    second = prepare_index(recipe, tokenizer, {}, second_reports)
+    assert first_reports.of("tokenising")
+    assert not second_reports.of("tokenising")
+    for half in ("train", "evaluation"):
+        assert _texts(first, tokenizer, half) == _texts(second, tokenizer, half)
+    assert first.notes == second.notes
+
+
+def test_using_the_tokenizer_elsewhere_does_not_spoil_the_cache(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    recipe = make_recipe(_train(_write(tmp_path / "a.jsonl", _pairs(3))))
+    prepare_index(recipe, tokenizer, {}, Reports())
+    tokenizer("abc", truncation=True, max_length=2)
+    again = Reports()
+    prepare_index(recipe, tokenizer, {}, again)
+    assert not again.of("tokenising")
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["content", "template", "tokenizer", "sequence_length", "supervise", "eval_fraction", "format"],
+)
+def test_the_cache_is_not_used_when_anything_it_depends_on_changes(
+    tmp_path: Path, make_tokenizer: MakeTokenizer, make_recipe: MakeRecipe, change: str
+) -> None:
+    rows = [{"instruction": f"{i}?", "output": "x", "text": "y"} for i in range(8)]
+    file = _write(tmp_path / "a.jsonl", rows)
+    data = _train({"path": str(file), "format": "alpaca"}, sequence_length=64)
+    tokenizer = make_tokenizer()
+    prepare_index(make_recipe(data), tokenizer, {}, Reports())
+    if change == "content":
+        _write(file, [*rows, rows[0]])
+    elif change == "template":
+        data["chat_template"] = tokenizer.chat_template.replace("<|im_end|>", "<|eos|>")
+    elif change == "tokenizer":
+        tokenizer = make_tokenizer(merges=(("s", "e"),))
+    elif change == "format":
+        data["train"][0]["format"] = "text"
+    else:
+        data[change] = {"sequence_length": 32, "supervise": "all", "eval_fraction": 0.5}[change]
+    reports = Reports()
+    prepare_index(make_recipe(data), tokenizer, {}, reports)
+    assert reports.of("tokenising")
+
+
+def test_a_changed_weight_uses_the_same_cache(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    source = {"path": str(_write(tmp_path / "a.jsonl", _pairs(3))), "format": "completion"}
+    prepare_index(make_recipe(_train(source)), tokenizer, {}, Reports())
+    reports = Reports()
+    prepare_index(make_recipe(_train(source | {"weight": 2.0})), tokenizer, {}, reports)
+    assert not reports.of("tokenising")
+
+
+def test_progress_goes_from_nothing_to_all_rows(
+    tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    rows = _pairs(700)
+    reports = Reports()
+    source = PluginSource("completion", lambda split: rows)
+    prepare_index(make_recipe(_train({"path": "a:b"})), tokenizer, {"a:b": source}, reports)
+    tokenising = reports.of("tokenising")
+    assert [total for _, total in tokenising] == [700] * len(tokenising)
+    done = [count for count, _ in tokenising]
+    assert done == sorted(done)
+    assert done[-1] == 700
+    assert len(done) >= 3
+
+
+def test_held_out_rows_are_chosen_by_what_they_say(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    rows = _pairs(200)
+    forward = _write(tmp_path / "a.jsonl", rows)
+    twice_backward = _write(tmp_path / "b.jsonl", [*rows, *rows][::-1])
+    held = []
+    for file in (forward, twice_backward):
+        prepared = prepare_index(make_recipe(_train(file, eval_fraction=0.2)), tokenizer, {}, Reports())
+        train, evaluation = _texts(prepared, tokenizer), _texts(prepared, tokenizer, "evaluation")
+        assert not set(train) & set(evaluation)
+        assert set(train) | set(evaluation) == {f"{i}+1={i + 1}<|eos|>" for i in range(200)}
+        held.append(set(evaluation))
+    assert held[0] == held[1]
+    assert 20 <= len(held[0]) <= 60
+
+
+def test_evaluation_sources_and_held_out_rows_come_together(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    train = _write(tmp_path / "a.jsonl", _pairs(50))
+    extra = _write(tmp_path / "b.jsonl", _pairs(2, 900))
+    evaluation = [{"path": str(extra), "format": "completion"}]
+    recipe = make_recipe(_train(train, eval=evaluation, eval_fraction=0.3))
+    prepared = prepare_index(recipe, tokenizer, {}, Reports())
+    assert prepared.evaluation is not None
+    assert len(prepared.train) + len(prepared.evaluation) == 52
+    assert _texts(prepared, tokenizer, "evaluation")[-2:] == ["900+1=901<|eos|>", "901+1=902<|eos|>"]
+
+
+def test_evaluation_rows_that_are_trained_on_are_counted(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    train = _write(tmp_path / "a.jsonl", _pairs(10))
+    leaky = _write(tmp_path / "b.jsonl", _pairs(5, 8))
+    recipe = make_recipe(_train(train, eval=[{"path": str(leaky), "format": "completion"}]))
+    notes = prepare_index(recipe, tokenizer, {}, Reports()).notes
+    assert "2 rows of the evaluation data are in the training data too" in notes
+
+
+def test_long_rows_are_cut_and_rows_left_without_a_target_dropped_both_counted(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    rows = [
+        {"prompt": "abc", "completion": "d" * 20},
+        {"prompt": "a" * 20, "completion": "d"},
+        {"prompt": "a", "completion": "b"},
+    ]
+    file = _write(tmp_path / "a.jsonl", rows)
+    prepared = prepare_index(make_recipe(_train(file, sequence_length=8)), tokenizer, {}, Reports())
+    assert _texts(prepared, tokenizer) == ["abcddddd", "ab<|eos|>"]
+    assert prepared.train.supervised_counts.tolist() == [5, 2]
+    notes = "\n".join(prepared.notes)
+    assert "2 of 3 rows were longer than 8 tokens" in notes
+    assert "1 of 3 rows were left out" in notes
+
+
+def test_nothing_to_learn_at_all_is_an_error_that_says_why(
+    tmp_path: Path, cache: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    file = _write(tmp_path / "a.jsonl", [{"prompt": "a" * 20, "completion": "d"}])
+    with pytest.raises(DataError, match=r"no row is left for training.*1 of 1 rows were longer"):
+        prepare_index(make_recipe(_train(file, sequence_length=8)), tokenizer, {}, Reports())
+    assert not [path for path in (cache / "tokens").iterdir() if path.suffix != ".lock"]
+
+
+def test_an_evaluation_source_with_nothing_to_learn_is_an_error(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    train = _write(tmp_path / "a.jsonl", _pairs(3))
+    empty = _write(tmp_path / "b.jsonl", [{"prompt": "a" * 2000, "completion": "d"}])
+    recipe = make_recipe(_train(train, eval=[{"path": str(empty), "format": "completion"}]))
+    with pytest.raises(DataError, match="no row is left for evaluation"):
+        prepare_index(recipe, tokenizer, {}, Reports())
+
+
+def test_documents_are_joined_and_cut_into_blocks(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    for name, text in {"a": "abcdefghij", "b": "klm", "c": "nopq"}.items():
+        (tmp_path / "docs").mkdir(exist_ok=True)
+        (tmp_path / f"docs/{name}.txt").write_text(text)
+    source = {"path": str(tmp_path / "docs"), "format": "text"}
+    recipe = make_recipe(_train(source, sequence_length=8))
+    prepared = prepare_index(recipe, tokenizer, {}, Reports())
+    assert _texts(prepared, tokenizer) == ["abcdefgh", "ij<|eos|>klm<|eos|>n", "opq<|eos|>"]
+    assert prepared.train.supervised_counts.tolist() == [7, 7, 3]
+    assert any("3 blocks of 8 tokens" in note for note in prepared.notes)
+
+
+def test_a_few_rows_of_which_none_is_held_out_are_mentioned(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    file = _write(tmp_path / "a.jsonl", _pairs(1))
+    prepared = prepare_index(make_recipe(_train(file, eval_fraction=0.001)), tokenizer, {}, Reports())
+    assert prepared.evaluation is None
+    assert any("held out nothing" in note for note in prepared.notes)
+
+
+def test_answers_that_teach_no_stop_are_mentioned(
+    tmp_path: Path, make_tokenizer: MakeTokenizer, make_recipe: MakeRecipe
+) -> None:
+    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    file = _write(tmp_path / "a.jsonl", [{"instruction": "a?", "output": "b"}])
+    recipe = make_recipe(_train({"path": str(file), "format": "alpaca"}, chat_template=template))
+    notes = prepare_index(recipe, make_tokenizer(), {}, Reports()).notes
+    assert any("1 answers end in no special token" in note for note in notes)
+
+
+def test_a_bad_row_is_named_by_file_line_and_column(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    file = _write(tmp_path / "a.jsonl", [*_pairs(300), {"prompt": "a", "completion": 4}])
+    with pytest.raises(DataError, match=r"a\.jsonl, line 301: column 'completion': .* a number"):
+        prepare_index(make_recipe(_train(file)), tokenizer, {}, Reports())
+
+
+class _Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("when", range(6))
+def test_an_interruption_at_any_point_leaves_nothing_half_written(
+    tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe, cache: Path, when: int
+) -> None:
+    rows = _pairs(700)
+    sources = {"a:b": PluginSource("completion", lambda split: rows)}
+    recipe = make_recipe(_train({"path": "a:b"}))
+    reports = Reports()
+
+    def stop(phase: str, done: int, total: int) -> None:
+        reports(phase, done, total)
+        if len(reports) > when:
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        prepare_index(recipe, tokenizer, sources, stop)
+    kept = cache / "tokens"
+    assert not kept.exists() or all(path.suffix == ".lock" for path in kept.iterdir())
+    assert len(prepare_index(recipe, tokenizer, sources, Reports()).train) == 700
+
+
+def test_a_damaged_index_is_made_again(
+    tmp_path: Path, cache: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    recipe = make_recipe(_train(_write(tmp_path / "a.jsonl", _pairs(30))))
+    prepare_index(recipe, tokenizer, {}, Reports())
+    (file,) = cache.glob("tokens/*/train.arrow")
+    file.write_bytes(file.read_bytes()[:-100])
+    assert len(prepare_index(recipe, tokenizer, {}, Reports()).train) == 30
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(
+    tmp_path: Path, cache: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    recipe = make_recipe(_train(_write(tmp_path / "a.jsonl", _pairs(3))))
+    cache.mkdir()
+    (cache / "tokens").write_text("in the way")
+    with pytest.raises(StorageError, match="STOKER_CACHE"):
+        prepare_index(recipe, tokenizer, {}, Reports())
+
+
+PROCESS = textwrap.dedent(
+    """
+    import os, signal, sys, importlib.util
+    from pathlib import Path
+
+    spec = importlib.util.spec_from_file_location("helpers", sys.argv[1])
+    helpers = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(helpers)
+    from stoker.data.index import prepare_index
+    from stoker.recipe.model import Recipe
+    from stoker.recipe.schema import RecipeTables
+
+    phases = []
+    def report(phase, done, total):
+        phases.append(phase)
+        if sys.argv[3] == "die" and phase == "tokenising":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    tables = RecipeTables.model_validate({
+        "run": {"name": "test"}, "model": {"path": "x"},
+        "data": {"train": [{"path": sys.argv[2], "format": "completion"}]},
+        "train": {"learning_rate": 0.1, "steps": 1},
+    })
+    recipe = Recipe(tables=tables, path=Path("recipe.toml"))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    data = prepare_index(recipe, helpers._tokenizer(), {}, report)
+    print(len(data.train), "tokenising" in phases, flush=True)
+    """
+)
+
+
+def _start(file: Path, how: str) -> subprocess.Popen[str]:
+    helpers = Path(__file__).with_name("conftest.py")
+    return subprocess.Popen(
+        [sys.executable, "-c", PROCESS, str(helpers), str(file), how],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_ranks_that_start_together_tokenise_once(tmp_path: Path) -> None:
+    file = _write(tmp_path / "a.jsonl", _pairs(3000))
+    processes = [_start(file, "live") for _ in range(2)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    answers = [process.communicate("go\n", timeout=60)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(answers) == [["3000", "False"], ["3000", "True"]]
+
+
+def test_a_process_killed_while_tokenising_leaves_nothing_torn(
+    tmp_path: Path, cache: Path, make_tokenizer: MakeTokenizer, make_recipe: MakeRecipe
+) -> None:
+    file = _write(tmp_path / "a.jsonl", _pairs(3000))
+    killed = _start(file, "die")
+    killed.communicate("go\n", timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    assert list(cache.glob("tokens/*.unfinished")), "it was killed in the middle"
+    prepared = prepare_index(make_recipe(_train(file)), make_tokenizer(), {}, Reports())
+    assert len(prepared.train) == 3000
+    assert not list(cache.glob("tokens/*.unfinished"))

@@ -1,0 +1,96 @@
+"""Events: whole lines whoever writes, and readers that survive a crash of the writer."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from stoker.run.events import EventTail, EventWriter, follow, latest_by_step, read_events
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+def test_an_event_says_when_who_and_what(path: Path) -> None:
+    EventWriter(path, attempt=2, rank=1).write("step", step=3, loss=1.5)
+    (event,) = read_events(path)
+    assert isinstance(event.pop("t"), float)
+    assert event == {"v": 1, "attempt": 2, "rank": 1, "kind": "step", "step": 3, "loss": 1.5}
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_numbers_that_json_does_not_know_become_null_and_are_named(path: Path) -> None:
+    EventWriter(path, 1, 0).write("step", loss=float("nan"), grad_norm=float("inf"), step=1)
+    (event,) = read_events(path)
+    assert event["loss"] is None and event["grad_norm"] is None
+    assert event["non_finite"] == ["loss", "grad_norm"]
+    assert "NaN" not in path.read_text()
+
+
+def test_a_torn_last_line_is_left_out_until_it_is_whole(path: Path) -> None:
+    path.write_text('{"kind": "note", "message": "a"}\n{"kind": "no')
+    tail = EventTail(path)
+    assert [event["message"] for event in tail.read()] == ["a"]
+    with path.open("a") as file:
+        file.write('te", "message": "b"}\n')
+    assert [event["message"] for event in tail.read()] == ["b"]
+
+
+def test_a_new_attempt_does_not_write_behind_half_a_line(path: Path) -> None:
+    path.write_text('{"kind": "step", "ste')
+    EventWriter(path, 2, 0).write("resume", step=1)
+    assert [event["kind"] for event in read_events(path)] == ["resume"]
+
+
+def test_no_file_is_no_events(path: Path) -> None:
+    assert read_events(path) == []
+
+
+def test_processes_that_write_at_once_never_mix_their_lines(path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from stoker.run.events import EventWriter\n"
+        "writer = EventWriter(Path(sys.argv[1]), 1, int(sys.argv[2]))\n"
+        "for n in range(300): writer.write('note', n=n, message='x' * 500)"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    writers = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for rank in range(2):
+        assert [line["n"] for line in lines if line["rank"] == rank] == list(range(300))
+
+
+def test_follow_gives_what_was_written_before_it_was_told_to_stop(path: Path) -> None:
+    writer, over = EventWriter(path, 1, 0), threading.Event()
+    writer.write("note", message="before")
+
+    def write() -> None:
+        writer.write("note", message="meanwhile")
+        over.set()
+
+    thread = threading.Timer(0.1, write)
+    thread.start()
+    messages = [event["message"] for event in follow(path, over.is_set, poll_seconds=0.01)]
+    thread.join()
+    assert messages == ["before", "meanwhile"]
+
+
+def test_the_last_attempts_value_of_a_step_counts() -> None:
+    events = [
+        {"kind": "step", "attempt": 1, "step": 2, "loss": 1.0},
+        {"kind": "step", "attempt": 1, "step": 3, "loss": 9.0},
+        {"kind": "step", "attempt": 2, "step": 3, "loss": 2.0},
+        {"kind": "note", "attempt": 2},
+    ]
+    assert [(step, event["loss"]) for step, event in latest_by_step(events).items()] == [
+        (2, 1.0),
+        (3, 2.0),
+    ]

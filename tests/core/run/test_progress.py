@@ -1,0 +1,170 @@
+"""What people see: one line for what matters, nothing that could steer their terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from stoker.run.lines import clean, describe, format_bytes, format_seconds
+from stoker.run.progress import JsonView, LiveView, PlainView, make_view
+
+
+class Clock:
+    """A clock that a test turns by hand."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def out() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def view(out: io.StringIO, clock: Clock) -> PlainView:
+    return PlainView(out, clock)
+
+
+def step(number: int, **fields: Any) -> dict[str, Any]:
+    event = {"kind": "step", "t": 0.0, "step": number, "total_steps": 30, "loss": 2.5}
+    return event | {"learning_rate": 1e-4, "tokens_per_second": 1234.0, "step_seconds": 2.0} | fields
+
+
+def progress(done: int, t: float, phase: str = "tokenising") -> dict[str, Any]:
+    return {"kind": "progress", "t": t, "phase": phase, "done": done, "total": 2000, "unit": "rows"}
+
+
+def test_a_step_says_where_training_is_and_when_it_ends(view: PlainView, out: io.StringIO) -> None:
+    view.show([step(10)])
+    assert out.getvalue() == "step 10/30  loss 2.5000  lr 1.00e-04  1,234 tokens/s  ETA 40 s\n"
+
+
+def test_of_the_steps_of_one_log_point_the_last_is_shown(view: PlainView, out: io.StringIO) -> None:
+    view.show([step(number) for number in range(1, 11)])
+    assert out.getvalue().count("\n") == 1
+    assert out.getvalue().startswith("step 10/30")
+
+
+def test_fast_steps_are_thinned_out_but_the_last_is_never_lost(
+    view: PlainView, out: io.StringIO, clock: Clock
+) -> None:
+    for number in range(1, 31):
+        view.show([step(number)])
+        clock.now += 0.1
+    view.close()
+    shown = [line.split()[1] for line in out.getvalue().splitlines()]
+    assert len(shown) <= 5
+    assert shown[-1] == "30/30"
+
+
+def test_a_loss_that_is_not_finite_is_said_so(view: PlainView, out: io.StringIO) -> None:
+    view.show([step(3, loss=None)])
+    assert "loss not finite" in out.getvalue()
+
+
+def test_long_work_shows_its_rest_every_ten_seconds(
+    view: PlainView, out: io.StringIO, clock: Clock
+) -> None:
+    for second in range(21):
+        view.show([progress(second * 50, float(second))])
+        clock.now += 1
+    assert out.getvalue().splitlines() == [
+        "tokenising 0/2,000 rows",
+        "tokenising 500/2,000 rows  ETA 30 s",
+        "tokenising 1,000/2,000 rows  ETA 20 s",
+    ]
+
+
+def test_events_keep_their_order_among_steps(view: PlainView, out: io.StringIO) -> None:
+    evaluation = {"kind": "evaluate", "t": 0.0, "step": 10, "eval_loss": 2.0, "best_step": 10}
+    view.show([step(10), evaluation, step(11)])
+    kinds = [line.split()[0] for line in out.getvalue().splitlines()]
+    assert kinds[:2] == ["step", "evaluate"]
+    assert "loss 2.0000, the best so far" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        ({"kind": "checkpoint", "phase": "started", "name": "step-00000010"}, None),
+        (
+            {"kind": "checkpoint", "phase": "committed", "name": "x", "bytes": 12.3e6, "seconds": 1.24},
+            "checkpoint x saved: 12.3 MB in 1.2 s",
+        ),
+        (
+            {"kind": "checkpoint", "phase": "failed", "name": "x", "message": "full"},
+            "checkpoint x failed: full",
+        ),
+        ({"kind": "note", "message": "An answer."}, "An answer."),
+        ({"kind": "alert", "message": "look"}, "alert: look"),
+        ({"kind": "state", "state": "running"}, "running"),
+        ({"kind": "state", "state": "done"}, None),
+        ({"kind": "a kind of a later version"}, None),
+        (
+            {"kind": "evaluate", "step": 4, "eval_loss": 2.0, "best_eval_loss": 1.5, "best_step": 2},
+            "evaluate at step 4: loss 2.0000, best 1.5000 at step 2",
+        ),
+    ],
+)
+def test_every_kind_of_event_has_its_line(event: dict[str, Any], line: str | None) -> None:
+    assert describe(event) == line
+
+
+def test_text_of_others_cannot_steer_the_terminal() -> None:
+    assert describe({"kind": "note", "message": "a\x1b[2Jb\x07"}) == "a?[2Jb?"
+    assert clean("tab\tline\nok") == "tab\tline\nok"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.4, "4 s"), (59.6, "1:00"), (125, "2:05"), (3725, "1:02:05"), (-1, "0 s")]
+)
+def test_times_are_short(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
+
+
+def test_sizes_are_short() -> None:
+    assert [format_bytes(size) for size in (999, 1500, 98e6, 4.2e9)] == [
+        "999 B",
+        "1.5 kB",
+        "98.0 MB",
+        "4.2 GB",
+    ]
+
+
+def test_json_is_the_events_and_nothing_else(out: io.StringIO) -> None:
+    view = JsonView(out)
+    view.say("hello")
+    view.show([step(1), progress(1, 0.0)])
+    view.close()
+    assert [json.loads(line)["kind"] for line in out.getvalue().splitlines()] == ["step", "progress"]
+
+
+def test_the_view_fits_the_stream(out: io.StringIO) -> None:
+    assert isinstance(make_view(out), PlainView)
+    assert isinstance(make_view(out, as_json=True), JsonView)
+    out.isatty = lambda: True  # type: ignore[method-assign]
+    assert isinstance(make_view(out, plain=True), PlainView)
+    live = make_view(out)
+    live.close()
+    assert isinstance(live, LiveView)
+
+
+def test_a_terminal_has_one_live_line_under_what_happened(out: io.StringIO) -> None:
+    out.isatty = lambda: True  # type: ignore[method-assign]
+    view = LiveView(out)
+    view.show([progress(100, 1.0), {"kind": "note", "message": "[bold]as it is"}, step(29), step(30)])
+    view.close()
+    text = out.getvalue()
+    assert "[bold]as it is" in text
+    assert "step 30/30" in text.rstrip().splitlines()[-1]

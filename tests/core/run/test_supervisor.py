@@ -1,0 +1,204 @@
+"""What a supervisor does with ranks that finish, fail, hang or are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stoker.run import control
+from stoker.run.attempt import take_over
+from stoker.run.directory import RunDirectory
+from stoker.run.events import read_events
+from stoker.run.interrupts import Interrupts
+from stoker.run.lease import is_held
+from stoker.run.ranks import Topology
+from stoker.run.supervisor import supervise_node, supervise_run
+from stoker.run.waiting import Patience
+
+Fake = Callable[[str], list[str]]
+Supervise = Callable[..., int]
+
+IMPATIENT = Patience(notice_seconds=0.8, terminate_seconds=0.5, leave_seconds=0.5, poll_seconds=0.02)
+
+
+@pytest.fixture
+def supervise(directory: RunDirectory, fake: Fake) -> Supervise:
+    """Run an attempt of ranks that behave as told, to its end."""
+
+    def run(behaviours: str, interrupts: Interrupts | None = None) -> int:
+        lease = take_over(directory)
+        try:
+            return supervise_run(
+                directory,
+                Topology(nproc=behaviours.count(",") + 1),
+                lease,
+                interrupts or Interrupts(directory),
+                command=fake(behaviours),
+                patience=IMPATIENT,
+            )
+        finally:
+            lease.release()
+
+    return run
+
+
+def test_a_run_whose_ranks_are_done_is_done(supervise: Supervise, directory: RunDirectory) -> None:
+    assert supervise("done,done") == 0
+    record = directory.read_record()
+    assert (record.state, record.exit_code, record.error, record.step) == ("done", 0, None, 3)
+    assert (record.attempt, record.nproc) == (1, 2)
+    assert directory.log_path(1, 1).read_text() == "rank 1\n"
+    assert not is_held(directory.lease_path)
+
+
+def test_the_first_and_the_last_event_are_the_supervisors(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    supervise("done")
+    supervise("fail")
+    states = [(event["attempt"], event["state"]) for event in read_events(directory.events_path)]
+    assert states == [(1, "preparing"), (1, "done"), (2, "preparing"), (2, "failed")]
+
+
+def test_the_first_failing_ranks_error_is_shown_not_the_one_it_caused(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    assert supervise("fail-late,fail") == 71
+    error = directory.read_record().error
+    assert error is not None
+    assert (error["rank"], error["exit_code"]) == (1, 71)
+    assert error["message"] == "the loss is not finite."
+    assert error["hint"] == "Lower the learning rate."
+    assert error["log"] == "logs/attempt-1/rank-1.log"
+
+
+def test_a_killed_rank_is_the_cause_and_its_end_is_explained(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    assert supervise("fail-late,killed") == 1
+    error = directory.read_record().error
+    assert error is not None
+    assert error["rank"] == 1
+    assert "SIGKILL" in error["message"]
+    assert "memory" in error["hint"]
+    assert error["tail"] == ["rank 1"]
+
+
+def test_a_rank_that_wrote_no_outcome_is_shown_by_the_end_of_its_log(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    assert supervise("bug") == 1
+    error = directory.read_record().error
+    assert error is not None
+    assert error["tail"][-1] == "ValueError: a bug of the third kind"
+
+
+def test_a_rank_that_leaves_without_a_word_did_not_finish(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    assert supervise("silent") == 1
+    assert directory.read_record().state == "failed"
+
+
+def test_ranks_that_wait_for_a_failed_one_are_told_and_then_ended(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    started = time.monotonic()
+    assert supervise("fail,hang,stubborn") == 71
+    assert time.monotonic() - started < 20
+    assert directory.read_record().state == "failed"
+    assert directory.outcome_path(1, 1).exists()
+    assert not directory.outcome_path(1, 2).exists()
+
+
+def test_a_rank_that_was_stopped_alone_takes_the_others_with_it(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    assert supervise("left,hang") == 75
+    assert directory.read_record().state == "stopped"
+
+
+def test_a_rank_that_cannot_follow_one_that_left_is_ended(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    assert supervise("left,stubborn") == 76
+    assert directory.read_record().state == "stopped"
+
+
+def test_a_preempted_run_says_so(supervise: Supervise, directory: RunDirectory) -> None:
+    assert supervise("preempted") == 75
+    assert directory.read_record().state == "preempted"
+
+
+def test_a_stop_during_start_up_is_no_failure(supervise: Supervise, directory: RunDirectory) -> None:
+    interrupts = Interrupts(directory)
+    interrupts.wanted = True
+    # The rank is still starting and dies from the signal: no failure, there is nothing to save yet.
+    assert supervise("hang,hang", interrupts) == 75
+    assert directory.read_record().state == "stopped"
+
+
+def test_a_request_to_stop_that_no_rank_reads_is_passed_on(
+    supervise: Supervise, directory: RunDirectory, fake: Fake
+) -> None:
+    timer = threading.Timer(0.5, lambda: control.request(directory, "stop"))
+    timer.start()
+    assert supervise("hang") == 75
+    timer.join()
+
+
+def test_requests_to_an_earlier_attempt_are_dropped(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    control.request(directory, "stop")
+    assert supervise("done") == 0
+    assert control.pending(directory) == []
+
+
+def test_the_next_attempt_has_its_own_number_logs_and_store(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    supervise("fail")
+    assert supervise("environment") == 0
+    record = directory.read_record()
+    assert (record.attempt, record.state, record.error) == (2, "done", None)
+    environment = json.loads(directory.log_path(2, 0).read_text())
+    assert environment["STOKER_ATTEMPT"] == "2"
+    assert environment["STOKER_STORE"] == str(directory.store_path(2))
+    assert directory.store_path(2).parent.is_dir()
+
+
+def test_ranks_of_one_node_know_their_place_and_stay_on_loopback(
+    supervise: Supervise, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("RANK", "7"), ("MASTER_PORT", "1"), ("STOKER_LOCK", "/x")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert supervise("environment,environment") == 0
+    environment = json.loads(directory.log_path(1, 1).read_text())
+    place = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+    assert [environment[name] for name in place] == ["1", "1", "2", "2"]
+    assert environment["GLOO_SOCKET_IFNAME"].startswith("lo")
+    assert int(environment["OMP_NUM_THREADS"]) == max(1, len(os.sched_getaffinity(0)) // 2)
+    assert not environment.keys() & {"MASTER_ADDR", "MASTER_PORT", "STOKER_LOCK"}
+
+
+def test_a_node_without_the_run_directory_shows_why_its_rank_failed(
+    fake: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topology = Topology(nproc=1, nodes=2, node_rank=1, rendezvous="127.0.0.1:29500")
+    code = supervise_node(topology, Interrupts(), command=fake("done,bug"), patience=IMPATIENT)
+    assert code == 1
+    assert "a bug of the third kind" in capsys.readouterr().err
+
+
+def test_a_node_without_the_run_directory_ends_as_its_ranks_do(fake: Fake, tmp_path: Path) -> None:
+    topology = Topology(nproc=2, nodes=2, node_rank=1, rendezvous="127.0.0.1:29500")
+    assert supervise_node(topology, Interrupts(), command=fake("done"), patience=IMPATIENT) == 0
+    assert supervise_node(topology, Interrupts(), command=fake("left"), patience=IMPATIENT) == 75

@@ -1,0 +1,56 @@
+"""The plugin under examples/, as somebody else's package in a fresh environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "stoker-loss-printer"
+
+
+@pytest.fixture(scope="module")
+def environment(make_environment, example_wheel):
+    made = make_environment("train")
+    made.install(example_wheel)
+    return made
+
+
+def test_it_is_listed_and_described(environment):
+    assert "loss_printer" in environment.run("stoker", "plugins").stdout
+    described = environment.run("stoker", "plugins", "loss_printer")
+    assert described.returncode == 0, described.stderr
+    assert "Print at every n-th log point." in described.stdout
+    assert "on_log" in described.stdout
+
+
+def test_its_options_are_checked_like_anybody_elses(environment):
+    recipe = str(environment.site_packages / "stoker" / "recipes" / "smoke.toml")
+    copy = environment.work / "wrong.toml"
+    copy.write_text(Path(recipe).read_text() + "\n[plugins.loss_printer]\nevry = 2\n")
+    result = environment.run("stoker", "check", str(copy))
+    assert result.returncode == 2
+    assert "plugins.loss_printer.evry" in result.stderr
+    assert "'every'" in result.stderr
+
+
+def test_a_run_prints_the_loss_to_the_log(environment):
+    recipe = str(environment.site_packages / "stoker" / "recipes" / "smoke.toml")
+    options = ["train.steps=4", "train.log_every=1", "plugins.loss_printer.every=2"]
+    settings = [argument for option in options for argument in ("--set", option)]
+    result = environment.run("stoker", "run", recipe, *settings, "--plain")
+    assert result.returncode == 0, result.stdout + result.stderr
+    log = (environment.work / "runs" / "smoke" / "logs" / "attempt-1" / "rank-0.log").read_text()
+    printed = [line for line in log.splitlines() if line.startswith("loss printer: step ")]
+    assert [line.split()[3] for line in printed] == ["2:", "4:"]
+
+
+def test_its_own_tests_pass():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    options = ["--rootdir", str(EXAMPLE), "-c", "/dev/null", "-o", "pythonpath=src"]
+    result = subprocess.run(
+        [*command, *options], cwd=EXAMPLE, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr

@@ -1,0 +1,71 @@
+"""The wheel is whole, and works where it is installed."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted(path.name for path in (ROOT / "recipes").glob("*.toml"))
+
+
+def names(wheel: Path) -> set[str]:
+    return set(zipfile.ZipFile(wheel).namelist())
+
+
+def test_it_holds_both_packages_their_types_the_recipes_and_the_licence(wheel):
+    found = names(wheel)
+    assert {"stoker/py.typed", "stoker_plugins/py.typed", "stoker/train/loop.py"} <= found
+    assert {f"stoker/recipes/{name}" for name in RECIPES} <= found
+    assert any(name.endswith("licenses/LICENSE") for name in found)
+
+
+def test_it_holds_nothing_else(wheel):
+    roots = {name.split("/")[0] for name in names(wheel)}
+    [metadata] = [root for root in roots if root.endswith(".dist-info")]
+    assert roots == {"stoker", "stoker_plugins", metadata}
+
+
+def test_a_source_distribution_builds_the_same_wheel(wheel, build, tmp_path):
+    sdist = build(ROOT, "sdist", tmp_path / "sdist")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    [unpacked] = tmp_path.glob("stoker-*")
+    assert names(build(unpacked, "wheel", tmp_path / "wheel")) == names(wheel)
+
+
+def shipped(environment, name):
+    return str(environment.site_packages / "stoker" / "recipes" / name)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_its_recipes_pass_check_without_torch(base_environment, name):
+    result = base_environment.run("stoker", "check", "--json", shipped(base_environment, name))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert json.loads(result.stdout)["ok"]
+
+
+def test_the_base_environment_really_has_no_torch(base_environment):
+    code = "import importlib.util as u; print([n for n in ('torch', 'numpy') if u.find_spec(n)])"
+    assert base_environment.run("python", "-c", code).stdout.strip() == "[]"
+
+
+def test_plugins_are_listed_without_torch(base_environment):
+    result = base_environment.run("stoker", "plugins")
+    assert result.returncode == 0, result.stderr
+    for name in ("demo", "early_stopping", "freeze", "lora"):
+        assert name in result.stdout
+
+
+def test_the_smoke_recipe_inside_it_trains(train_environment):
+    recipe = shipped(train_environment, "smoke.toml")
+    result = train_environment.run("stoker", "run", recipe, "--set", "train.steps=3", "--plain")
+    assert result.returncode == 0, result.stdout + result.stderr
+    record = json.loads((train_environment.work / "runs" / "smoke" / "run.json").read_text())
+    assert record["state"] == "done"
+    where = train_environment.run("python", "-c", "import stoker; print(stoker.__file__)").stdout
+    assert where.startswith(str(train_environment.site_packages))

@@ -1,0 +1,110 @@
+"""Stopping when a metric no longer improves, and keeping the best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stoker.testing import tiny_fit
+from stoker_plugins.early_stopping import EarlyStopping, EarlyStoppingConfig
+
+
+def drive(values: list[float], **config: Any) -> tuple[int | None, list[int]]:
+    """Measure once a step; returns the step of the stop, and the steps that were saved."""
+    plugin = EarlyStopping(EarlyStoppingConfig(**config))
+    saved = []
+    for step, value in enumerate(values, start=1):
+        state: Any = SimpleNamespace(step=step)
+        plugin.on_evaluate_end(state, {plugin.config.metric: value})
+        if plugin.should_checkpoint(state):
+            saved.append(step)
+        if plugin.should_stop(state):
+            return step, saved
+    return None, saved
+
+
+def test_it_stops_after_patience_measurements_without_improvement() -> None:
+    assert drive([3, 2, 2.5, 2.4, 2.3, 1], patience=3) == (5, [1, 2])
+
+
+def test_an_improvement_starts_the_count_anew() -> None:
+    assert drive([3, 3.1, 2.9, 3, 2.8, 3, 3], patience=2) == (7, [1, 3, 5])
+
+
+def test_an_improvement_must_exceed_min_delta() -> None:
+    assert drive([3.0, 2.95, 2.91], patience=2, min_delta=0.1) == (3, [1])
+
+
+def test_larger_can_be_better() -> None:
+    assert drive([1, 2, 1.5], patience=1, mode="max") == (3, [1, 2])
+
+
+def test_nan_counts_as_no_improvement() -> None:
+    assert drive([2.0, float("nan")], patience=1) == (2, [1])
+
+
+def test_a_run_ends_early_with_the_best_checkpoint_as_its_result(tmp_path: Path) -> None:
+    """A learning rate this high makes the loss rise after a few steps."""
+    fit = tiny_fit(
+        tmp_path,
+        {"early_stopping": {"patience": 2}},
+        [
+            "train.steps=40",
+            "train.learning_rate=0.3",
+            "train.schedule=constant",
+            "train.warmup=0",
+            "train.evaluate_every=1",
+            "checkpoint.keep=1",
+        ],
+    )
+    evaluations = fit.of_kind("evaluate")
+    best = min(evaluations[1:], key=lambda event: event["eval_loss"])
+    assert fit.outcome.step < 40 and fit.outcome.exit_code == 0
+    assert fit.outcome.checkpoint.name == f"step-{best['step']:08d}"
+    assert fit.outcome.checkpoint.is_dir()
+    assert fit.directory.read_record().result == f"checkpoints/{fit.outcome.checkpoint.name}"
+
+
+def test_any_logged_number_can_be_watched(tmp_path: Path) -> None:
+    fit = tiny_fit(
+        tmp_path,
+        {"early_stopping": {"metric": "loss", "patience": 1, "min_delta": 100.0}},
+        ["train.steps=20"],
+    )
+    assert fit.outcome.step == 2
+
+
+def test_its_count_survives_a_resume() -> None:
+    one = EarlyStopping(EarlyStoppingConfig(patience=2))
+    state: Any = SimpleNamespace(step=4)
+    one.on_evaluate_end(state, {"eval_loss": 1.0})
+    one.on_evaluate_end(state, {"eval_loss": 2.0})
+    other = EarlyStopping(EarlyStoppingConfig(patience=2))
+    other.load_state(one.save_state())
+    other.on_evaluate_end(state, {"eval_loss": 3.0})
+    assert other.should_stop(state) and other.best_step == 4
+
+
+def recipe(**data: Any) -> Any:
+    values = {"eval": [], "eval_fraction": 0.0} | data
+    return SimpleNamespace(
+        data=SimpleNamespace(**values), train=SimpleNamespace(evaluate_every=data.get("every"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [({}, "train.evaluate_every"), ({"every": 5}, "data.eval or data.eval_fraction")],
+)
+def test_a_recipe_that_never_measures_it_is_refused(data: Any, hint: str) -> None:
+    plugin = EarlyStopping(EarlyStoppingConfig())
+    (problem,) = plugin.collect_problems(recipe(**data))
+    assert hint in problem.hint
+
+
+def test_a_recipe_that_measures_it_is_fine() -> None:
+    plugin = EarlyStopping(EarlyStoppingConfig())
+    assert plugin.collect_problems(recipe(every=5, eval_fraction=0.1)) == []
