@@ -51,9 +51,7 @@ class _Nothing(list[str]):
 
 def make_run(folder: Path, steps: int, plugins: dict[str, Plugin[Any]]) -> tuple[Run, Any]:
     """A run of a Llama with 4 layers of width 256 on the byte tokenizer, float32."""
-    write_tiny_model(
-        folder / "model", hidden_size=256, intermediate_size=688, num_hidden_layers=4
-    )
+    write_tiny_model(folder / "model", hidden_size=256, intermediate_size=688, num_hidden_layers=4)
     recipe = tiny_recipe(
         folder,
         [f"train.steps={steps}", "train.batch_size=8", "train.micro_batch_size=4", "train.log_every=10"],
@@ -110,7 +108,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=60)
     options = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
     ratios = []
     with tempfile.TemporaryDirectory() as name:
         os.environ.setdefault("STOKER_CACHE", name)
@@ -122,7 +120,9 @@ def main() -> None:
             if number == 0:
                 continue  # warm-up: allocator, thread pools, tokenised rows
             ratios.append(ours / bare)
-            print(f"round {number}: stoker {ours:8.0f} tokens/s, bare {bare:8.0f}, ratio {ratios[-1]:.3f}")
+            print(
+                f"round {number}: stoker {ours:7.0f} tokens/s, bare {bare:7.0f}, ratio {ratios[-1]:.3f}"
+            )
     print(f"median ratio {statistics.median(ratios):.3f} (min {min(ratios):.3f}, max {max(ratios):.3f})")
 
 

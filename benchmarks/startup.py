@@ -1,6 +1,6 @@
 """Time from the shell to the answer of commands that must feel instant: medians of many runs.
 
-    python benchmarks/startup.py [--rounds 15]
+python benchmarks/startup.py [--rounds 15]
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def _ranks_module() -> Any:
     spec = importlib.util.spec_from_file_location("ranks", Path(__file__).with_name("ranks.py"))
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["ranks"] = module
     spec.loader.exec_module(module)

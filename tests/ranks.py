@@ -101,7 +101,8 @@ def load(function: str) -> Any:
     """`path.py:name` -> the function, without the path being importable."""
     path, name = function.rsplit(":", 1)
     spec = spec_from_file_location("rank_work", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
     return getattr(module, name)

@@ -172,4 +172,6 @@ class Hooks:
 
 def two_owners_message(hook: str, names: Sequence[str]) -> str:
     """The sentence for two plugins that both own a decision."""
-    return f"plugins {' and '.join(repr(name) for name in names)} both own {hook}; switch one of them off."
+    return (
+        f"plugins {' and '.join(repr(name) for name in names)} both own {hook}; switch one of them off."
+    )

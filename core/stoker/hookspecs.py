@@ -200,9 +200,7 @@ def compile_model(run: Run, model: nn.Module) -> None:
 
 
 @hookspec
-def make_optimizer(
-    run: Run, parameter_groups: list[dict[str, Any]]
-) -> torch.optim.Optimizer | None:
+def make_optimizer(run: Run, parameter_groups: list[dict[str, Any]]) -> torch.optim.Optimizer | None:
     """Return the optimizer over groups with `params` and `weight_decay`. Default: AdamW."""
 
 
@@ -324,5 +322,3 @@ def export_model(run: Run, source: WeightSource, directory: Path, merge: bool) -
 
     Default: a directory for `AutoModelForCausalLM.from_pretrained`.
     """
-
-

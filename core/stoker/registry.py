@@ -56,8 +56,7 @@ def load_plugin_class(name: str) -> type[Plugin[Any]]:
         plugin_class = entry_point.load()
     except Exception as error:
         raise PluginError(
-            f"plugin {name!r} ({entry_point.value}) failed to import: "
-            f"{type(error).__name__}: {error}",
+            f"plugin {name!r} ({entry_point.value}) failed to import: {type(error).__name__}: {error}",
             hint="Reinstall it or take it out of the recipe.",
         ) from error
     if not (inspect.isclass(plugin_class) and issubclass(plugin_class, Plugin)):
@@ -100,9 +99,7 @@ def _validate_implementation(name: str, hook: str, function: Any, options: Mappi
             f"plugin {name!r}, hook {hook}: unknown argument {', '.join(unknown)}. {signatures}"
         )
     if any(parameter.default is not parameter.empty for parameter in parameters):
-        raise PluginError(
-            f"plugin {name!r}, hook {hook}: arguments may not have defaults. {signatures}"
-        )
+        raise PluginError(f"plugin {name!r}, hook {hook}: arguments may not have defaults. {signatures}")
     refused = [key for key in ("wrapper", "hookwrapper", "tryfirst", "trylast") if options.get(key)]
     if refused:
         raise PluginError(

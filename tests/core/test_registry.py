@@ -53,7 +53,7 @@ def test_a_failing_import_names_the_plugin_and_the_reason(install: Any) -> None:
 
 def test_something_that_is_no_plugin_class_is_refused(install: Any) -> None:
     install("bad", "Broken = 3")
-    with pytest.raises(PluginError, match="not a class derived from stoker.Plugin"):
+    with pytest.raises(PluginError, match=r"not a class derived from stoker\.Plugin"):
         registry.load_plugin_class("bad")
 
 

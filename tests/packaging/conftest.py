@@ -110,7 +110,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def example_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of the third-party plugin."""
-    return build(ROOT / "examples" / "stoker-loss-printer", "wheel", tmp_path_factory.mktemp("example"))
+    return build_distribution(
+        ROOT / "examples" / "stoker-loss-printer", "wheel", tmp_path_factory.mktemp("example")
+    )
 
 
 @pytest.fixture(scope="session")

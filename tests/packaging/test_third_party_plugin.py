@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -48,9 +49,13 @@ def test_a_run_prints_the_loss_to_the_log(environment):
 
 
 def test_its_own_tests_pass():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
-    options = ["--rootdir", str(EXAMPLE), "-c", "/dev/null", "-o", "pythonpath=src"]
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(EXAMPLE), "-c", "/dev/null"]
     result = subprocess.run(
-        [*command, *options], cwd=EXAMPLE, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pytest", *options, "tests"],
+        cwd=EXAMPLE,
+        env={**os.environ, "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr

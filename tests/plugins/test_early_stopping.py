@@ -62,7 +62,8 @@ def test_a_run_ends_early_with_the_best_checkpoint_as_its_result(tmp_path: Path)
     )
     evaluations = fit.of_kind("evaluate")
     best = min(evaluations[1:], key=lambda event: event["eval_loss"])
-    assert fit.outcome.step < 40 and fit.outcome.exit_code == 0
+    assert fit.outcome.step < 40
+    assert fit.outcome.exit_code == 0
     assert fit.outcome.checkpoint.name == f"step-{best['step']:08d}"
     assert fit.outcome.checkpoint.is_dir()
     assert fit.directory.read_record().result == f"checkpoints/{fit.outcome.checkpoint.name}"
@@ -85,7 +86,8 @@ def test_its_count_survives_a_resume() -> None:
     other = EarlyStopping(EarlyStoppingConfig(patience=2))
     other.load_state(one.save_state())
     other.on_evaluate_end(state, {"eval_loss": 3.0})
-    assert other.should_stop(state) and other.best_step == 4
+    assert other.should_stop(state)
+    assert other.best_step == 4
 
 
 def recipe(**data: Any) -> Any:

@@ -110,8 +110,11 @@ def test_checkpoint_and_export_hold_the_adapter_only(folder: Path) -> None:
 def test_training_begins_at_the_base_model_and_moves_every_tensor(folder: Path) -> None:
     fit = train(folder)
     source = load_file(fit.outcome.checkpoint / "rank-00000.safetensors")
-    b = {name: value for name, value in source.items() if "lora_B" in name and name.startswith("weight/")}
-    assert len(b) == 14 and all(value.any() for value in b.values())
+    b = {
+        name: value for name, value in source.items() if "lora_B" in name and name.startswith("weight/")
+    }
+    assert len(b) == 14
+    assert all(value.any() for value in b.values())
     plain = tiny_fit(folder, {}, [*SETTINGS])
     assert fit.of_kind("evaluate")[0]["eval_loss"] == pytest.approx(
         plain.of_kind("evaluate")[0]["eval_loss"], rel=1e-6
@@ -132,9 +135,7 @@ def test_the_base_may_be_random_too(tmp_path: Path) -> None:
     export(fit.directory, tmp_path / "merged", merge=True, step=None)
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     with torch.no_grad():
-        torch.testing.assert_close(
-            merged(input_ids=IDS).logits, trained_logits(fit), rtol=0, atol=1e-5
-        )
+        torch.testing.assert_close(merged(input_ids=IDS).logits, trained_logits(fit), rtol=0, atol=1e-5)
 
 
 def test_targets_that_match_nothing_are_named(folder: Path) -> None:
@@ -159,7 +160,8 @@ def test_an_adapter_of_another_shape_is_refused_before_anything_is_loaded(folder
     export(fit.directory, folder / "adapter", merge=False, step=None)
     assert problems(rank=4, start_from=str(folder / "adapter")) == []
     found = problems(rank=8, start_from=str(folder / "adapter"))
-    assert len(found) == 1 and "r = 4, the recipe asks for 8" in found[0]
+    assert len(found) == 1
+    assert "r = 4, the recipe asks for 8" in found[0]
 
 
 def test_a_directory_that_is_no_adapter_is_refused(tmp_path: Path) -> None:

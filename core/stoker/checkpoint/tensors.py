@@ -32,9 +32,7 @@ def write_pieces(directory: Path, rank: int, pieces: Iterable[Piece]) -> None:
         tensors[key] = piece.flat.detach().cpu().contiguous()
         dtype = str(piece.flat.dtype).removeprefix("torch.")
         entries.append(
-            PieceEntry(
-                piece.name, piece.kind, piece.shape, piece.start, piece.stop, dtype, file, key
-            )
+            PieceEntry(piece.name, piece.kind, piece.shape, piece.start, piece.stop, dtype, file, key)
         )
     if not tensors:
         return

@@ -24,7 +24,7 @@ class _Entry(NamedTuple):
     help: str
 
 
-# The help texts are repeated here so that `stoker --help` imports no command; a test compares them.
+# The help texts stand here so that `stoker --help` imports no command.
 COMMANDS = {
     "run": _Entry("stoker.cli.run:command", "Train what a recipe describes."),
     "resume": _Entry("stoker.cli.resume:command", "Go on with a run that stopped."),
@@ -72,7 +72,9 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, entry.help) for name, entry in COMMANDS.items()]
-        rows += [(name, f"From {_origin(point)}.") for name, point in sorted(_foreign_commands().items())]
+        rows += [
+            (name, f"From {_origin(point)}.") for name, point in sorted(_foreign_commands().items())
+        ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

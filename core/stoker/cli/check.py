@@ -15,7 +15,9 @@ from stoker.recipe.loading import inspect_recipe
 
 @click.command(help="Validate recipes; say all that is wrong at once.")
 @click.argument("recipes", metavar="RECIPE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("overrides", "--set", metavar="KEY=VALUE", multiple=True, help="Change a value; repeatable.")
+@click.option(
+    "overrides", "--set", metavar="KEY=VALUE", multiple=True, help="Change a value; repeatable."
+)
 @click.option("as_json", "--json", is_flag=True, help="Print the problems as JSON.")
 def command(recipes: tuple[Path, ...], overrides: tuple[str, ...], as_json: bool) -> None:
     """Inspect each recipe; exit with 2 if one of them has an error."""

@@ -18,7 +18,7 @@ from stoker.run.watching import relative
 _POLL_SECONDS = 0.2
 
 
-@click.command(help="Ask RUN to save a checkpoint at its next step and go on; wait until it has.")
+@click.command(help="Save a checkpoint of a run now.\n\nThe run goes on. Waits until it has saved.")
 @run_argument
 @click.option("--no-wait", is_flag=True, help="Return as soon as the request is written.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

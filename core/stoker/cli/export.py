@@ -26,5 +26,9 @@ def command(run: str, target: Path, merge: bool, step: int | None) -> None:
     if code:
         sys.exit(code)
     adapter = (target / "adapter_config.json").exists()
-    loader = "PeftModel.from_pretrained(base, ...)" if adapter else "AutoModelForCausalLM.from_pretrained(...)"
+    loader = (
+        "PeftModel.from_pretrained(base, ...)"
+        if adapter
+        else "AutoModelForCausalLM.from_pretrained(...)"
+    )
     click.echo(f"Wrote {target}. Load it with {loader}.")

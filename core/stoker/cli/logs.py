@@ -19,7 +19,9 @@ from stoker.run.record import ACTIVE_STATES
 _POLL_SECONDS = 0.2
 
 
-@click.command(help="Print the log of one of RUN's ranks: the first that failed, else rank 0.")
+@click.command(
+    help="Print what the ranks of a run wrote.\n\nOne rank's log: the first that failed, else rank 0."
+)
 @run_argument
 @click.option("--rank", type=click.IntRange(0), help="Another rank's log.")
 @click.option("--attempt", type=click.IntRange(1), help="An earlier attempt's; default: the latest.")

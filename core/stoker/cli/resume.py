@@ -10,12 +10,13 @@ import click
 from stoker.cli.run import make_topology
 from stoker.cli.run_options import launch_options, output_options, run_argument, start_and_attend
 from stoker.errors import UsageError
+from stoker.registry import make_plugins
 from stoker.run.changes import change_recipe
 from stoker.run.directory import RunDirectory, find_run
 from stoker.run.record import ACTIVE_STATES
 
 
-@click.command(help="Go on with RUN from its newest valid checkpoint.")
+@click.command(help="Go on with a run that stopped.\n\nFrom its newest valid checkpoint.")
 @run_argument
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value; repeatable."
@@ -52,6 +53,8 @@ def command(
     topology = make_topology(recipe, nproc, nnodes, node_rank, rendezvous)
     if overrides or allowed:
         recipe = change_recipe(recipe, overrides, allowed)
+        # Values of plugins are checked by making them, as the ranks will.
+        make_plugins(recipe.plugins)
         write_lock(recipe, directory.lock_path)
         directory.update_record(recipe_hash=recipe.fingerprint())
     sys.exit(start_and_attend(directory, topology, detach=detach, plain=plain, as_json=as_json))

@@ -7,11 +7,9 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from stoker.recipe.loading import load_recipe
 
 from stoker.cli.run_options import (
     launch_options,
@@ -20,6 +18,7 @@ from stoker.cli.run_options import (
     print_json,
     start_and_attend,
 )
+from stoker.recipe.loading import load_recipe
 from stoker.recipe.model import Recipe
 from stoker.run.launch import launch_node
 from stoker.run.naming import Choice, choose_run, open_for_run
@@ -27,14 +26,10 @@ from stoker.run.ranks import Topology
 from stoker.run.watching import relative
 
 
-@dataclass(frozen=True)
-class RunArguments:
-    """What the command line says beside the recipe; for ranks that another launcher started."""
-
-    fresh: bool = False
-
-
-@click.command(help="Train what RECIPE says, or go on where its run was stopped.")
+@click.command(
+    help="Train what a recipe describes.\n\nA run of that name that was stopped goes on; after one that "
+    "is done, a new one begins."
+)
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value; repeatable."

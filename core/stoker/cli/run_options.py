@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import click
 
-from stoker.errors import ExitCode, StokerError
+from stoker.cli.report import report_error
+from stoker.errors import ExitCode
 from stoker.run.directory import DEFAULT_PARENT, RunDirectory
 from stoker.run.launch import Launched, launch
 from stoker.run.progress import View, make_view
@@ -112,16 +113,11 @@ def report_end(directory: RunDirectory, record: Any, *, quiet: bool = False) -> 
     """Say how a run ended, failures on standard error. Returns the exit code it stands for."""
     failure = failure_of(directory, record)
     if failure is not None:
-        report_failure(failure)
+        report_error(failure)
     if not quiet:
         for line in summarise(directory, record):
             click.echo(line)
     return exit_code_of(record)
-
-
-def report_failure(failure: StokerError) -> None:
-    """One paragraph on standard error."""
-    click.echo(f"stoker: {failure.message}\n{failure.hint}", err=True)
 
 
 @contextmanager

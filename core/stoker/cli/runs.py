@@ -15,7 +15,7 @@ from stoker.run.lines import format_seconds
 from stoker.run.record import ACTIVE_STATES, RunRecord
 
 
-@click.command(help="List runs, oldest first.")
+@click.command(help="List runs.\n\nOldest first.")
 @click.option(
     "--run-dir",
     type=click.Path(path_type=Path),

@@ -20,7 +20,7 @@ from stoker.run.watching import relative
 _SHOWN_EVALUATIONS = 10
 
 
-@click.command(help="Show what is known about RUN: state, losses, checkpoints, errors.")
+@click.command(help="Show what is known about a run.\n\nState, losses, checkpoints, errors.")
 @run_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(run: str, run_dir: Path, as_json: bool) -> None:

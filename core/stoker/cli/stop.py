@@ -17,7 +17,7 @@ from stoker.run.watching import handle
 _POLL_SECONDS = 0.2
 
 
-@click.command(help="Ask RUN to save and stop, and wait until it has. `stoker resume` goes on with it.")
+@click.command(help="Save a run and stop it.\n\nWaits until it has. `stoker resume` goes on with it.")
 @run_argument
 @click.option("--no-wait", is_flag=True, help="Return as soon as the request is written.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

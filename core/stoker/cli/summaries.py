@@ -18,7 +18,8 @@ def summary_without_import(point: EntryPoint) -> str:
     docstring = _class_docstring(source, point.attr) if source else ""
     if docstring:
         return docstring.strip().partition("\n")[0]
-    return (point.dist.metadata.get("Summary") or "") if point.dist else ""
+    metadata = point.dist.metadata if point.dist else None
+    return metadata["Summary"] if metadata and "Summary" in metadata else ""
 
 
 def _find_source(module: str) -> Path | None:

@@ -14,7 +14,9 @@ from stoker.run.progress import make_view
 from stoker.run.watching import handle, watch_run
 
 
-@click.command(help="Follow RUN to its end, or replay one that has ended. Ctrl-C leaves it alone.")
+@click.command(
+    help="Watch a run until it ends.\n\nOr replay one that has ended. Ctrl-C leaves the run alone."
+)
 @run_argument
 @output_options
 def command(run: str, run_dir: Path, plain: bool, as_json: bool) -> None:

@@ -12,7 +12,7 @@ import tomli
 
 from stoker.recipe.layers import EXTENDS, Layer
 from stoker.recipe.problems import Problem
-from stoker.recipe.words import describe, with_article, type_word
+from stoker.recipe.words import describe, type_word, with_article
 
 OVERRIDE = "--set"
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")

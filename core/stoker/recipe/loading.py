@@ -37,9 +37,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
-def inspect_recipe(
-    path: Path, overrides: Sequence[str] = ()
-) -> tuple[Recipe | None, list[Problem]]:
+def inspect_recipe(path: Path, overrides: Sequence[str] = ()) -> tuple[Recipe | None, list[Problem]]:
     """The recipe, if it has no errors, and all problems, warnings included, in file order.
 
     Raises nothing for mistakes in the recipe.

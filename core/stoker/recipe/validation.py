@@ -230,4 +230,3 @@ def _literals(annotation: Any) -> list[str]:
 
 def _list_keys(known: Sequence[str]) -> str:
     return f"Its keys are {', '.join(known)}." if known else "It has no keys at all."
-

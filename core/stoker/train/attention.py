@@ -25,9 +25,10 @@ def default_implementation(config: Any, sequence_length: int) -> str | None:
     text_config = config.get_text_config()
     layer_types = getattr(text_config, "layer_types", None) or []
     window = getattr(text_config, "sliding_window", None)
-    windowed = window is not None and getattr(text_config, "use_sliding_window", True)
+    if not getattr(text_config, "use_sliding_window", True):
+        window = None
     if any(kind != "full_attention" for kind in layer_types):
         return None
-    if windowed and not layer_types and window < sequence_length:
+    if window is not None and not layer_types and window < sequence_length:
         return None
     return CAUSAL_SDPA

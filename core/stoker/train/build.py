@@ -119,7 +119,7 @@ def construct_model(run: Run, engine: Engine | None) -> nn.Module:
 
 
 def build_state(run: Run, order: Order, model: nn.Module) -> State:
-    """Optimizer, values, loss and schedule; restored from the newest valid checkpoint if there is one."""
+    """Optimizer, values, loss and schedule, restored from the newest valid checkpoint if any."""
     hooks, engine, train = run.hooks, run.engine, run.recipe.train
     groups = parameter_groups(model, train.weight_decay)
     optimizer = hooks.own(

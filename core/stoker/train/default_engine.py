@@ -50,7 +50,7 @@ class DefaultEngine:
         return context
 
     def shard(self, model: nn.Module) -> None:
-        """Allocate every parameter on the device: trainable ones in master dtype, frozen in compute's."""
+        """Allocate every parameter: trainable ones in the master dtype, frozen ones in compute's."""
         self.model = model
         replace_parameters(model, self._allocate)
         for module in model.modules():

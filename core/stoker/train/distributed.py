@@ -1,4 +1,4 @@
-"""Which rank this process is, and how ranks find each other: under stoker, torchrun, accelerate, srun."""
+"""Which rank this process is, and how ranks find each other, whoever started them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import FileStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from stoker.errors import UsageError
 
@@ -59,7 +61,7 @@ def publish(place: Place) -> None:
             os.environ.pop(name, None)
 
 
-def open_store(place: Place) -> dist.Store | None:
+def open_store(place: Place) -> Store | None:
     """The key-value store through which ranks meet; None for one rank.
 
     A file in the run directory when stoker started the ranks of one node (nothing listens then),
@@ -68,22 +70,23 @@ def open_store(place: Place) -> dist.Store | None:
     if place.world_size == 1:
         return None
     if path := os.environ.get("STOKER_STORE"):
-        return dist.FileStore(path, place.world_size)
+        return FileStore(path, place.world_size)
     if "MASTER_ADDR" not in os.environ or "MASTER_PORT" not in os.environ:
         raise UsageError(
-            f"this is rank {place.rank} of {place.world_size}, but MASTER_ADDR and MASTER_PORT are not set.",
+            f"rank {place.rank} of {place.world_size} lacks MASTER_ADDR and MASTER_PORT.",
             hint="Set them to an address of rank 0's node and a free port there.",
         )
-    store, _, _ = next(dist.rendezvous("env://", place.rank, place.world_size, timeout=TIMEOUT))
+    store: Store
+    store, _, _ = next(rendezvous("env://", place.rank, place.world_size, timeout=TIMEOUT))
     return store
 
 
-def announce(store: dist.Store, facts: Mapping[str, Any]) -> None:
+def announce(store: Store, facts: Mapping[str, Any]) -> None:
     """Rank 0 tells the others which run this is, or why there is none; see `learn`."""
     store.set(ANNOUNCEMENT_KEY, json.dumps(dict(facts)))
 
 
-def learn(store: dist.Store) -> dict[str, Any]:
+def learn(store: Store) -> dict[str, Any]:
     """Wait for what rank 0 announced."""
     facts: dict[str, Any] = json.loads(store.get(ANNOUNCEMENT_KEY).decode())
     return facts

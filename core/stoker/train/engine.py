@@ -100,5 +100,5 @@ class Engine(Protocol):
         ...
 
     def tensors(self) -> Iterator[Piece]:
-        """This rank's part of everything a checkpoint holds; all ranks together give each element once."""
+        """This rank's part of what a checkpoint holds; all ranks together give each element once."""
         ...

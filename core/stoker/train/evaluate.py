@@ -79,7 +79,5 @@ class Evaluator:
         }
         state.metrics.update(eval_loss=loss, best_eval_loss=state.best_eval_loss)
         if state.run.is_main:
-            state.run.events.write(
-                "evaluate", step=state.step, best_step=state.best_step, **metrics
-            )
+            state.run.events.write("evaluate", step=state.step, best_step=state.best_step, **metrics)
         return metrics

@@ -25,7 +25,8 @@ class CausalLMLoss:
 
     def __init__(self, model: nn.Module) -> None:
         self._select: Tensor | None = None
-        head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+        find_head: Any = getattr(model, "get_output_embeddings", lambda: None)
+        head = find_head()
         if isinstance(head, nn.Module):
             head.register_forward_pre_hook(self._keep_selected)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ class HostClock:
     def read(self) -> list[float]:
         """Seconds of each step since the last read."""
         marks, self._marks = self._marks, self._marks[-1:]
-        return [max(b - a, 1e-9) for a, b in zip(marks, marks[1:], strict=False)]
+        return [max(b - a, 1e-9) for a, b in itertools.pairwise(marks)]
 
 
 class CudaClock:
@@ -138,9 +139,7 @@ class CudaClock:
         """Seconds of each step since the last read; waits for the last one."""
         marks, self._marks = self._marks, self._marks[-1:]
         marks[-1].synchronize()
-        return [
-            max(a.elapsed_time(b) / 1000, 1e-9) for a, b in zip(marks, marks[1:], strict=False)
-        ]
+        return [max(a.elapsed_time(b) / 1000, 1e-9) for a, b in itertools.pairwise(marks)]
 
 
 def make_clock(device: torch.device) -> HostClock | CudaClock:

@@ -33,7 +33,7 @@ def locate_model_files(run: Run) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UsageError(
-            f"model.path {table.path!r} is no directory here and could not be had from the hub: {reason}",
+            f"model.path {table.path!r} is no directory here and the hub did not give it: {reason}",
             hint="Give the path of a downloaded model, or check the name and the network.",
         ) from error
 

@@ -28,6 +28,4 @@ class Progress:
         if not self.run.is_main or not (finished or now - self._last >= SECONDS_BETWEEN_EVENTS):
             return
         self._last = now
-        self.run.events.write(
-            "progress", phase=self.phase, done=done, total=self.total, unit=self.unit
-        )
+        self.run.events.write("progress", phase=self.phase, done=done, total=self.total, unit=self.unit)

@@ -78,9 +78,7 @@ class Saver:
 
     def _event(self, state: State, phase: str, name: str, **fields: object) -> None:
         if state.run.is_main:
-            state.run.events.write(
-                "checkpoint", phase=phase, name=name, step=state.step, **fields
-            )
+            state.run.events.write("checkpoint", phase=phase, name=name, step=state.step, **fields)
 
     def _retain(self, state: State) -> None:
         """Keep the newest few, the best, and what would be the run's result."""

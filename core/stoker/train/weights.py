@@ -175,7 +175,7 @@ class RandomSource:
         if torch.isnan(value).any():
             raise StokerError(
                 f"no initial value is defined for {name!r}.",
-                hint=f"{type(self.modules['']).__name__} does not initialise it; use pretrained weights.",
+                hint=f"{type(self.modules['']).__name__} has none for it; use pretrained weights.",
             )
         return _flat_range(value.detach(), start, stop)
 

@@ -37,7 +37,7 @@ from stoker.train.distributed import (
 from stoker.train.signals import SignalFlags
 
 if TYPE_CHECKING:
-    from stoker.train.boundary import Boundary
+    pass
 
 
 def main() -> None:
@@ -50,6 +50,7 @@ def main() -> None:
     publish(place)
     store = open_store(place)
     if sys.argv[1] == "-":
+        assert store is not None
         facts = learn(store)
         directory, attempt = RunDirectory(Path(facts["directory"])), int(facts["attempt"])
         redirect_output(directory.log_path(attempt, place.rank))
@@ -72,6 +73,7 @@ def run_under_launcher(recipe: Recipe, *, fresh: bool) -> int:
     publish(place)
     store = open_store(place)
     if place.rank > 0:
+        assert store is not None
         facts = learn(store)
         if "error" in facts:
             return int(facts["exit_code"])
@@ -236,9 +238,7 @@ def _failed(directory: RunDirectory, place: Place, attempt: int, error: BaseExce
     message = " ".join([message, *getattr(error, "__notes__", [])])
     if isinstance(error, Interrupted):
         message = ""
-    write_outcome(
-        directory, attempt, place.rank, code, message=message, hint=hint, traceback=text
-    )
+    write_outcome(directory, attempt, place.rank, code, message=message, hint=hint, traceback=text)
     return int(code)
 
 

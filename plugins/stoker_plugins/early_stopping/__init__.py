@@ -24,7 +24,9 @@ class EarlyStoppingConfig(PluginConfig):
         default="eval_loss",
         description="`eval_loss`, or a number of the log rows such as `loss` or `grad_norm`.",
     )
-    mode: Literal["min", "max"] = Field(default="min", description="Whether smaller or larger is better.")
+    mode: Literal["min", "max"] = Field(
+        default="min", description="Whether smaller or larger is better."
+    )
     patience: int = Field(
         default=3, ge=1, description="Measurements in a row without improvement that end the run."
     )

@@ -20,7 +20,9 @@ class FreezeConfig(PluginConfig):
     """Patterns are shell globs over full parameter names, such as `model.embed_tokens.*`."""
 
     patterns: list[str] = Field(min_length=1, description="Parameters to freeze; `*` matches dots too.")
-    except_patterns: list[str] = Field(default=[], description="Parameters to keep trainable all the same.")
+    except_patterns: list[str] = Field(
+        default=[], description="Parameters to keep trainable all the same."
+    )
 
 
 class Freeze(Plugin[FreezeConfig]):

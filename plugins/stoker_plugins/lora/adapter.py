@@ -149,7 +149,8 @@ def _norm_of(name: str, dimension: int) -> Callable[..., Tensor]:
     """DoRA's magnitude: the norm of the base's weight, since the update begins at 0."""
 
     def norm(shape: torch.Size, generator: torch.Generator, read: Read) -> Tensor:
-        return torch.linalg.vector_norm(read(name).float(), dim=dimension).view(shape)
+        value: Tensor = torch.linalg.vector_norm(read(name).float(), dim=dimension)
+        return value.view(shape)
 
     return norm
 

@@ -11,7 +11,7 @@ from peft.utils import ModulesToSaveWrapper
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from stoker.train.export import build_filled_model, build_model_on_meta, export_full, export_dtype
+from stoker.train.export import build_filled_model, build_model_on_meta, export_dtype, export_full
 from stoker.train.weights import TensorsSource
 from stoker_plugins.lora.adapter import ADAPTER, file_names
 
@@ -54,7 +54,7 @@ def merged_tensors(model: nn.Module) -> tuple[dict[str, Tensor], bool]:
             base: Any = module.base_layer
             # A tied weight is shared with a layer that is not adapted: merge into a copy.
             base.weight = nn.Parameter(base.weight.detach().clone())
-            module.merge(safe_merge=True)  # type: ignore[operator]
+            module.merge(safe_merge=True)
             tensors |= {f"{name}.{local}": p.detach() for local, p in base.named_parameters()}
         elif isinstance(module, ModulesToSaveWrapper):
             trained = module.modules_to_save[ADAPTER]

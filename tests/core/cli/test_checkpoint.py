@@ -48,7 +48,8 @@ def test_a_save_that_fails_is_an_error(invoke: Invoke, new_run: Any) -> None:
     error = invoke(command, "fire").exception
     thread.join()
     lease.release()
-    assert isinstance(error, StokerError) and "disk full" in error.message
+    assert isinstance(error, StokerError)
+    assert "disk full" in error.message
 
 
 def test_a_run_that_ends_first_is_an_error(invoke: Invoke, new_run: Any, start: Any) -> None:
@@ -58,7 +59,8 @@ def test_a_run_that_ends_first_is_an_error(invoke: Invoke, new_run: Any, start: 
     stopper.start()
     error = invoke(command, "fire").exception
     stopper.join()
-    assert isinstance(error, StokerError) and "without a new checkpoint" in error.message
+    assert isinstance(error, StokerError)
+    assert "without a new checkpoint" in error.message
 
 
 def test_a_run_that_does_not_run_cannot_save(invoke: Invoke, new_run: Any) -> None:

@@ -53,4 +53,5 @@ def test_a_run_that_works_or_is_done_does_not_go_on(invoke: Invoke, new_run: Any
     lease.release()
     directory.update_record(state="done")
     error = invoke(command, "fire").exception
-    assert isinstance(error, UsageError) and "--set train.steps" in error.hint
+    assert isinstance(error, UsageError)
+    assert "--set train.steps" in error.hint

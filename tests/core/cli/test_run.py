@@ -93,7 +93,8 @@ def test_a_failed_run_is_not_touched(invoke: Invoke, recipe: Path, with_ranks: W
     with_ranks("fail")
     invoke(command, recipe)
     error = invoke(command, recipe).exception
-    assert isinstance(error, UsageError) and "--fresh" in error.hint
+    assert isinstance(error, UsageError)
+    assert "--fresh" in error.hint
     with_ranks("done")
     assert invoke(command, recipe, "--fresh").exit_code == 0
     assert record("fire-2").state == "done"
@@ -142,7 +143,8 @@ def test_the_folder_of_runs_can_be_chosen(
     result = invoke(command, recipe, "--run-dir", home / "else where")
     assert result.exit_code == 0
     assert (home / "else where" / "fire" / "run.json").exists()
-    assert "stoker show " in result.output and "else where/fire" in result.output
+    assert "stoker show " in result.output
+    assert "else where/fire" in result.output
 
 
 def test_a_wrong_recipe_starts_nothing(invoke: Invoke, recipe: Path, home: Path) -> None:
@@ -153,7 +155,8 @@ def test_a_wrong_recipe_starts_nothing(invoke: Invoke, recipe: Path, home: Path)
 
 def test_several_nodes_need_a_meeting_place(invoke: Invoke, recipe: Path, home: Path) -> None:
     error = invoke(command, recipe, "--nnodes", 2).exception
-    assert isinstance(error, UsageError) and "--rendezvous" in error.message
+    assert isinstance(error, UsageError)
+    assert "--rendezvous" in error.message
     assert not (home / "runs").exists()
 
 
@@ -186,7 +189,8 @@ def run_in_a_process(recipe: Path, fake: Callable[[str], list[str]], behaviour: 
     )
     deadline = time.monotonic() + 20
     while not (Path("runs/fire") / "ready-0").exists():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     return process
 
@@ -199,7 +203,8 @@ def test_ctrl_c_saves_and_ends_in_75(
     process.send_signal(number)
     output, errors = process.communicate(timeout=20)
     assert process.returncode == 75
-    assert "fire: stopped at step 2" in output and "stoker resume fire" in output
+    assert "fire: stopped at step 2" in output
+    assert "stoker resume fire" in output
     assert errors == ""
 
 
@@ -212,7 +217,8 @@ def test_ctrl_c_twice_leaves_at_once_and_ends_in_76(
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 76
-    assert "Ctrl-C again" in output and "without a new save" in output
+    assert "Ctrl-C again" in output
+    assert "without a new save" in output
 
 
 def test_a_supervisor_that_is_killed_is_a_lost_run(
@@ -222,4 +228,5 @@ def test_a_supervisor_that_is_killed_is_a_lost_run(
     os.kill(record().pid, signal.SIGKILL)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 76
-    assert "lost" in output and "stoker resume fire" in output
+    assert "lost" in output
+    assert "stoker resume fire" in output

@@ -42,7 +42,8 @@ def test_a_lost_run_is_said_to_be_lost_and_resumable(invoke: Invoke, new_run: An
     new_run(state="running", step=4)
     result = invoke(command, "fire")
     assert result.exit_code == 76
-    assert "lost at step 4" in result.output and "stoker resume fire" in result.output
+    assert "lost at step 4" in result.output
+    assert "stoker resume fire" in result.output
 
 
 def test_a_failure_is_shown_on_standard_error_with_the_log(invoke: Invoke, new_run: Any) -> None:
@@ -73,9 +74,11 @@ def test_ctrl_c_leaves_the_run_alone(new_run: Any, start: Any) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert watcher.stdout is not None and watcher.stdout.readline() == "preparing\n"
+    assert watcher.stdout is not None
+    assert watcher.stdout.readline() == "preparing\n"
     os.kill(watcher.pid, signal.SIGINT)
     _, errors = watcher.communicate(timeout=20)
     assert watcher.returncode == 0
-    assert "goes on" in errors and "stoker stop" in errors
+    assert "goes on" in errors
+    assert "stoker stop" in errors
     assert directory.effective_state() == "preparing"

@@ -30,7 +30,8 @@ def test_an_event_says_when_who_and_what(path: Path) -> None:
 def test_numbers_that_json_does_not_know_become_null_and_are_named(path: Path) -> None:
     EventWriter(path, 1, 0).write("step", loss=float("nan"), grad_norm=float("inf"), step=1)
     (event,) = read_events(path)
-    assert event["loss"] is None and event["grad_norm"] is None
+    assert event["loss"] is None
+    assert event["grad_norm"] is None
     assert event["non_finite"] == ["loss", "grad_norm"]
     assert "NaN" not in path.read_text()
 

@@ -158,7 +158,8 @@ def test_of_two_launches_at_once_exactly_one_runs(directory: RunDirectory, fake:
     wait_for(lambda: sum(process.poll() is None for process in processes) == 1)
     (loser,) = [process for process in processes if process.poll() is not None]
     (winner,) = [process for process in processes if process is not loser]
-    assert loser.stderr is not None and "already running" in loser.stderr.read()
+    assert loser.stderr is not None
+    assert "already running" in loser.stderr.read()
     wait_for_ranks(directory)
     winner.kill()
     winner.communicate()

@@ -42,7 +42,8 @@ def test_a_file_that_is_no_outcome_is_left_out(directory: RunDirectory) -> None:
 
 def test_the_earliest_failure_is_the_cause() -> None:
     first = first_failure(outcomes(1, 71, 0))
-    assert first is not None and first.rank == 1
+    assert first is not None
+    assert first.rank == 1
     assert first_failure(outcomes(0, 75)) is None
 
 

@@ -17,7 +17,8 @@ def test_ranks_of_the_second_node_follow_those_of_the_first() -> None:
     assert (environment["WORLD_SIZE"], environment["LOCAL_WORLD_SIZE"]) == ("8", "4")
     assert (environment["MASTER_ADDR"], environment["MASTER_PORT"]) == ("10.0.0.1", "29500")
     assert environment["STOKER_ATTEMPT"] == "3"
-    assert "STOKER_STORE" not in environment and "GLOO_SOCKET_IFNAME" not in environment
+    assert "STOKER_STORE" not in environment
+    assert "GLOO_SOCKET_IFNAME" not in environment
 
 
 def test_nodes_that_meet_on_loopback_stay_there() -> None:

@@ -100,6 +100,10 @@ def gradient_on_ranks(**arguments: Any) -> str:
 
 
 def relative_difference(one: Path, other: Path) -> float:
-    """Largest difference of any tensor's elements, relative to that tensor's largest element."""
+    """Norm of the difference of two gradients, relative to the norm of the first; loss included.
+
+    Of the whole gradient: a row of two tokens has no gradient in its queries and keys but noise.
+    """
     a, b = load_file(one), load_file(other)
-    return max(float((a[name] - b[name]).abs().max() / a[name].abs().max()) for name in a)
+    difference = sum(float((a[name] - b[name]).double().square().sum()) for name in a)
+    return (difference / sum(float(value.double().square().sum()) for value in a.values())) ** 0.5

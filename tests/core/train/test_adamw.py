@@ -26,9 +26,7 @@ def reference(weight: torch.Tensor, gradients: list[torch.Tensor]) -> torch.Tens
 
 def run_ours(weight: torch.Tensor, gradients: list[torch.Tensor]) -> torch.Tensor:
     parameter = torch.nn.Parameter(weight.clone())
-    optimizer = AdamWFloat32States(
-        [parameter], lr=RATE, betas=BETAS, eps=EPSILON, weight_decay=DECAY
-    )
+    optimizer = AdamWFloat32States([parameter], lr=RATE, betas=BETAS, eps=EPSILON, weight_decay=DECAY)
     for gradient in gradients:
         parameter.grad = gradient.to(parameter.dtype)
         optimizer.step()

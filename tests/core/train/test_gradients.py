@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 WORK = Path(__file__).with_name("gradient_work.py")
 spec = importlib.util.spec_from_file_location("gradient_work", WORK)
-assert spec is not None and spec.loader is not None
+assert spec is not None
+assert spec.loader is not None
 work: Any = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(work)
 
@@ -23,9 +24,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("gradients")
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.integers(2, 40), min_size=1, max_size=9),
     seed=st.integers(0, 2**31),
@@ -40,7 +39,7 @@ def test_every_split_over_micro_batches_and_ranks_gives_the_same_gradient(
     micro_batch_size: int,
     world_size: int,
 ) -> None:
-    """Against all rows in one batch on one rank; float32, no dropout, 1e-6 of the largest element."""
+    """Against all rows in one batch on one rank; float32, no dropout, 1e-6 of the norm."""
     whole = work.gradient(str(folder), lengths, seed, len(lengths))
     arguments = {"lengths": lengths, "seed": seed, "micro_batch_size": micro_batch_size}
     if world_size == 1:

@@ -35,7 +35,9 @@ class SynchronisationCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(func)
-        if any(part in name for part in ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero")):
+        if any(
+            part in name for part in ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero")
+        ):
             self.found.append(name)
         elif "_to_copy" in name or "copy_" in name:
             target = (kwargs or {}).get("device")
@@ -109,7 +111,7 @@ def test_a_run_is_bit_identical_with_and_without_plugins_that_do_nothing(tmp_pat
 def folders(tmp_path: Path) -> Iterator[None]:
     for name in "ab":
         (tmp_path / name).mkdir()
-    yield
+    return
 
 
 def test_the_guides_effective_batch_is_two_times_four_times_four() -> None:
@@ -125,7 +127,9 @@ def test_the_guides_effective_batch_is_two_times_four_times_four() -> None:
     )
     plans = [plan_rows(1, range(32), index, 2, rank, 4) for rank in range(4)]
     assert [len(plan.micro_batches) for plan in plans] == [4, 4, 4, 4]
-    assert sorted(row for plan in plans for rows in plan.micro_batches for row in rows) == list(range(32))
+    assert sorted(row for plan in plans for rows in plan.micro_batches for row in rows) == list(
+        range(32)
+    )
     assert {plan.num_supervised for plan in plans} == {32 * 4}
 
 
@@ -140,9 +144,7 @@ def test_evaluation_keeps_the_best_so_far(tmp_path: Path) -> None:
     evaluations = fit.of_kind("evaluate")
     assert [event["step"] for event in evaluations] == [0, 2, 4, 6]
     losses = [event["eval_loss"] for event in evaluations]
-    assert [event["best_eval_loss"] for event in evaluations] == [
-        min(losses[: n + 1]) for n in range(4)
-    ]
+    assert [event["best_eval_loss"] for event in evaluations] == [min(losses[: n + 1]) for n in range(4)]
 
 
 def test_epochs_give_as_many_steps_as_the_rows_need(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def test_other_calls_of_the_model_are_not_touched(model: torch.nn.Module) -> Non
 def test_an_empty_micro_batch_gives_zero_and_a_zero_gradient_everywhere(model: torch.nn.Module) -> None:
     total, weight = CausalLMLoss(model)(model, batch_of(torch.zeros(1, 2, dtype=torch.int64), []))
     total.backward()
-    assert float(total.detach()) == 0 and float(weight) == 0
+    assert float(total.detach()) == 0
+    assert float(weight) == 0
     assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 

@@ -17,15 +17,19 @@ def fits(tmp_path_factory):
     ]
 
 
+def answers(fit):
+    """The notes that are samples; the core notes other things too."""
+    return [event["message"] for event in fit.of_kind("note") if " -> " in event["message"]]
+
+
 def test_the_question_is_answered_before_and_after_training(fits):
-    before, after = (event["message"] for event in fits[0].of_kind("note"))
+    before, after = answers(fits[0])
     assert before.startswith("before training: What does `quote(s)`")
     assert after.startswith("after 3 steps: What does `quote(s)`")
-    assert " -> " in before
 
 
 def test_without_sample_nothing_is_noted(fits):
-    assert fits[1].of_kind("note") == []
+    assert answers(fits[1]) == []
 
 
 def test_sampling_leaves_training_bit_identical(fits):
