@@ -20,6 +20,7 @@ from stoker.run.directory import DEFAULT_PARENT, RunDirectory
 from stoker.run.launch import Launched, launch
 from stoker.run.progress import View, make_view
 from stoker.run.ranks import Topology
+from stoker.run.record import ACTIVE_STATES, RunRecord
 from stoker.run.watching import exit_code_of, failure_of, handle, relative, summarise, watch_run
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -99,17 +100,18 @@ def attend(
 ) -> int:
     """Watch our own run; signals to us go to its supervisor. Returns the run's exit code."""
     process = launched.process
+
+    def is_over() -> bool:
+        # Ranks of a supervisor that was killed still save: the run is active until they have left.
+        return process.poll() is not None and directory.effective_state() not in ACTIVE_STATES
+
     view.say(f"{directory.name} runs in {relative(directory.path)}")
     with passing_signals_on(process.pid, view):
-        watch_run(directory, view, since_attempt=attempt, is_over=lambda: process.poll() is not None)
-    record = directory.read_record()
-    state = directory.effective_state(record)
-    if state != record.state:
-        record = record.changed(state=state)
+        record = watch_run(directory, view, since_attempt=attempt, is_over=is_over)
     return report_end(directory, record, quiet=quiet)
 
 
-def report_end(directory: RunDirectory, record: Any, *, quiet: bool = False) -> int:
+def report_end(directory: RunDirectory, record: RunRecord, *, quiet: bool = False) -> int:
     """Say how a run ended, failures on standard error. Returns the exit code it stands for."""
     failure = failure_of(directory, record)
     if failure is not None:

@@ -82,7 +82,9 @@ def _about_training(facts: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(
             ("loss", f"{format_number(step.get('loss'))} at step {step['step']}, {speed} tokens/s")
         )
-    lines += [("evaluation", _evaluation(each)) for each in _shortened(facts["evaluations"])]
+    evaluations = facts["evaluations"]
+    best_step = evaluations[-1].get("best_step") if evaluations else None
+    lines += [("evaluation", _evaluation(each, best_step)) for each in _shortened(evaluations)]
     if facts["checkpoints"]:
         lines.append(("checkpoints", ", ".join(facts["checkpoints"])))
     return lines
@@ -93,6 +95,6 @@ def _shortened(evaluations: Sequence[Event]) -> list[Event]:
     return [*evaluations[:1], *evaluations[1:][-_SHOWN_EVALUATIONS:]]
 
 
-def _evaluation(event: Event) -> str:
-    best = ", the best" if event.get("best_step") == event["step"] else ""
+def _evaluation(event: Event, best_step: int | None) -> str:
+    best = ", the best" if event["step"] == best_step else ""
     return f"{format_number(event.get('eval_loss'))} at step {event['step']}{best}"

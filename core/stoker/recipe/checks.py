@@ -5,6 +5,7 @@ Each check is a function from a recipe to problems with dotted keys; positions a
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -82,10 +83,11 @@ def _check_evaluation(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _check_directory(recipe: Recipe) -> Iterator[Problem]:
-    directory = Path(recipe.run.directory).expanduser()
+    directory = Path(os.path.expanduser(recipe.run.directory))
     for folder in (directory, *directory.parents):
-        if folder.exists():
-            if not folder.is_dir():
+        # Unlike Path.exists, this is False, not an exception, for a name no file can have.
+        if os.path.exists(folder):
+            if not os.path.isdir(folder):
                 yield Problem(
                     key="run.directory", message=f"{folder} is a file, expected a directory for runs."
                 )

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-import tomli
-
 from stoker.recipe.layers import EXTENDS, Layer
+from stoker.recipe.overrides import OVERRIDE, read_override, set_value
 from stoker.recipe.problems import Problem
-from stoker.recipe.words import describe, type_word, with_article
-
-OVERRIDE = "--set"
-_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 # Stating one of them in a file or with --set takes back the other one of a lower layer.
 _ALTERNATIVES = ("train.epochs", "train.steps")
@@ -38,9 +33,14 @@ class Draft:
         """The layer of the recipe file itself."""
         return self.layers[-1]
 
+    @cached_property
+    def keys(self) -> set[str]:
+        """Dotted keys of everything in the merged tables; what a layer above replaced is not there."""
+        return set(_all_keys(self.tables))
+
     def stated_by(self, key: str) -> Layer | None:
         """The layer whose value of `key` counts; None for `--set` and for what nobody stated."""
-        if self.is_overridden(key):
+        if self.is_overridden(key) or key not in self.keys:
             return None
         return next((layer for layer in reversed(self.layers) if key in layer.positions), None)
 
@@ -114,11 +114,22 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield from leaves(child, f"{key}.{name}" if key else str(name))
 
 
-def non_finite_problems(draft: Draft) -> Iterator[Problem]:
-    """TOML can write inf and nan; no key of a recipe means anything by them."""
+def _all_keys(value: Any, prefix: str = "") -> Iterator[str]:
+    items = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for name, child in items:
+        key = f"{prefix}{name}"
+        yield key
+        if isinstance(child, (Mapping, list)):
+            yield from _all_keys(child, f"{key}.")
+
+
+def value_problems(draft: Draft) -> Iterator[Problem]:
+    """Values that TOML can write and no key of a recipe means anything by: inf, nan, NUL."""
     for key, value in leaves(draft.tables):
         if isinstance(value, float) and not math.isfinite(value):
             yield draft.problem(key, f"found {value}, expected a finite number.")
+        if isinstance(value, str) and "\0" in value:
+            yield draft.problem(key, "found a string with a NUL character, expected text.")
 
 
 def _prefixes(key: str) -> list[str]:
@@ -142,63 +153,16 @@ def _get(tables: Mapping[str, Any], key: str) -> Any:
 
 
 def _apply_override(draft: Draft, override: str) -> None:
-    key, equals, text = override.partition("=")
-    key = key.strip()
-    if not equals or not _KEY.fullmatch(key):
-        message = f"found {override!r}, expected KEY=VALUE, such as train.steps=10."
-        draft.problems.append(Problem(key="", message=message, file=OVERRIDE))
+    read = read_override(override)
+    if isinstance(read, Problem):
+        draft.problems.append(read)
         return
-    *tables, name = key.split(".")
-    value = _parse_value(text)
-    if len(tables) == 1:
-        _drop_alternatives(draft.tables, {tables[0]: {name: value}})
-    problem = _set_value(draft.tables, tables, name, value)
+    key, value = read
+    table, _, name = key.partition(".")
+    if not draft.overridden & set(_ALTERNATIVES):
+        _drop_alternatives(draft.tables, {table: {name: value}})
+    problem = set_value(draft.tables, key, value)
     if problem:
-        draft.problems.append(Problem(key=key, message=problem, file=OVERRIDE))
-        return
-    draft.overridden.add(key)
-
-
-def _parse_value(text: str) -> Any:
-    """The value as TOML, or the text itself where it is none."""
-    try:
-        parsed = tomli.loads(f"value = {text}")
-    except (tomli.TOMLDecodeError, RecursionError):
-        return text.strip()
-    # A text with line breaks could state further keys.
-    return parsed["value"] if len(parsed) == 1 else text.strip()
-
-
-def _set_value(tables: dict[str, Any], path: Sequence[str], name: str, value: Any) -> str:
-    """Set a value in nested tables, making tables that are missing. Returns what is in the way."""
-    place: Any = tables
-    for number, part in enumerate(path):
-        if isinstance(place, dict):
-            # A copy: the tables below belong to the layers.
-            place[part] = _copy(place.get(part, {}))
-            place = place[part]
-        elif isinstance(place, list) and part.isdigit() and int(part) < len(place):
-            place[int(part)] = _copy(place[int(part)])
-            place = place[int(part)]
-        else:
-            return _in_the_way(path[:number], place, part)
-    if isinstance(place, dict):
-        place[name] = value
-    elif isinstance(place, list) and name.isdigit() and int(name) < len(place):
-        place[int(name)] = value
+        draft.problems.append(problem)
     else:
-        return _in_the_way(path, place, name)
-    return ""
-
-
-def _copy(value: Any) -> Any:
-    return value.copy() if isinstance(value, (dict, list)) else value
-
-
-def _in_the_way(path: Sequence[str], place: Any, name: str) -> str:
-    key = ".".join(path)
-    if isinstance(place, list):
-        return f"{key} is an array of {len(place)}, counted from 0; it has no item {name!r}."
-    if type_word(place) in ("string", "integer", "float", "boolean"):
-        return f"{key} is {describe(place)}, not a table."
-    return f"{key} is {with_article(type_word(place))}, not a table."
+        draft.overridden.add(key)

@@ -21,6 +21,7 @@ from stoker.recipe.words import describe
 
 MAX_BYTES = 1_000_000
 MAX_FILES = 8
+MAX_DEPTH = 32
 EXTENDS = "extends"
 
 
@@ -76,10 +77,10 @@ def _base_of(layer: Layer) -> Path | None:
     base = layer.tables.get(EXTENDS)
     if base is None:
         return None
-    if not isinstance(base, str) or not base:
+    if not isinstance(base, str) or not base or "\0" in base:
         message = f"found {describe(base)}, expected a string: the path of another recipe."
         raise RecipeError([layer.problem(EXTENDS, message)])
-    return Path(os.path.normpath(layer.path.parent / Path(base).expanduser()))
+    return Path(os.path.normpath(layer.path.parent / os.path.expanduser(base)))
 
 
 def _check_chain(layer: Layer, base: Path, seen: list[Path]) -> None:
@@ -108,9 +109,26 @@ def _read_layer(path: Path, label: str) -> Layer:
     except tomli.TOMLDecodeError as error:
         raise RecipeError([_syntax_problem(path, error)]) from error
     except RecursionError as error:
-        hint = "No recipe needs more than four levels."
-        raise _UnreadableError(path, "is nested too deeply.", hint) from error
+        raise _too_deep(path) from error
+    if depth(tables) > MAX_DEPTH:
+        raise _too_deep(path)
     return Layer(path, label, text, tables, Positions(text))
+
+
+def depth(value: Any) -> int:
+    """How many tables and arrays stand in one another. Needs no recursion, unlike what it guards."""
+    level, found = [value], 0
+    while level := [item for item in level if isinstance(item, (Mapping, list))]:
+        level = [
+            child for item in level for child in (item.values() if isinstance(item, Mapping) else item)
+        ]
+        found += 1
+    return found
+
+
+def _too_deep(path: Path) -> RecipeError:
+    hint = f"Tables and arrays may stand in one another {MAX_DEPTH} deep."
+    return _UnreadableError(path, "is nested too deeply.", hint)
 
 
 def _syntax_problem(path: Path, error: tomli.TOMLDecodeError) -> Problem:

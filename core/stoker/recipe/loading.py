@@ -14,7 +14,7 @@ from typing import Any
 from stoker.dispatch import Hooks
 from stoker.errors import PluginError, RecipeError, StokerError
 from stoker.recipe.checks import check_recipe, secret_problems
-from stoker.recipe.draft import Draft, leaves, make_draft, non_finite_problems
+from stoker.recipe.draft import Draft, leaves, make_draft, value_problems
 from stoker.recipe.layers import read_layers
 from stoker.recipe.model import Recipe
 from stoker.recipe.path_checks import path_problems
@@ -56,7 +56,7 @@ def inspect_recipe(path: Path, overrides: Sequence[str] = ()) -> tuple[Recipe | 
 
 
 def _inspect_draft(draft: Draft) -> tuple[Recipe | None, list[Problem]]:
-    problems = [*draft.problems, *non_finite_problems(draft)]
+    problems = [*draft.problems, *value_problems(draft)]
     problems += _placed(draft, secret_problems(draft.tables))
     classes, plugin_problems = load_plugin_classes(draft)
     resolve_paths(draft, classes)

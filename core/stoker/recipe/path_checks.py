@@ -6,6 +6,7 @@ misspelt key. They look at this machine's files only, never at the network.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,27 +63,35 @@ def _plugin_problems(key: str, path: str, plugins: Collection[str]) -> Iterator[
 
 
 def _model_problems(key: str, path: Path) -> Iterator[Problem]:
-    if not path.is_dir():
-        word = "is a file, expected a directory" if path.exists() else "does not exist"
+    if not os.path.isdir(path):
+        word = "is a file, expected a directory" if os.path.exists(path) else "does not exist"
         hint = "Expected a directory with config.json, a hub id, or a plugin's name."
         yield Problem(key=key, message=f"{path} {word}.", hint=hint)
-    elif not (path / "config.json").is_file():
-        is_adapter = (path / "adapter_config.json").is_file()
+    elif not os.path.isfile(path / "config.json"):
+        is_adapter = os.path.isfile(path / "adapter_config.json")
         hint = "It is an adapter; name the base model." if is_adapter else "Is it a model's directory?"
         yield Problem(key=key, message=f"{path} has no config.json.", hint=hint)
 
 
 def _data_problems(key: str, path: Path) -> Iterator[Problem]:
     suffixes = ", ".join(DATA_SUFFIXES)
-    if path.is_dir():
+    if os.path.isdir(path):
         if not any(file.suffix.lower() in DATA_SUFFIXES for file in path.rglob("*")):
             yield Problem(key=key, message=f"{path} has no data file ({suffixes}).")
-    elif not path.exists():
-        siblings = path.parent.iterdir() if path.parent.is_dir() else ()
-        nearest = did_you_mean(path.name, (sibling.name for sibling in siblings))
+    elif not os.path.exists(path):
+        nearest = did_you_mean(path.name, _names_in(path.parent))
         hint = nearest or "Relative paths are relative to the recipe, and with --set to where you are."
         yield Problem(key=key, message=f"{path} does not exist.", hint=hint)
     elif path.suffix.lower() not in DATA_SUFFIXES:
         yield Problem(key=key, message=f"{path} is no data file; their names end in {suffixes}.")
-    elif path.stat().st_size == 0:
+    elif not os.access(path, os.R_OK):
+        yield Problem(key=key, message=f"{path} cannot be read.", hint="Check its permissions.")
+    elif os.path.getsize(path) == 0:
         yield Problem(key=key, message=f"{path} is empty.")
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except (OSError, ValueError):
+        return []

@@ -39,7 +39,7 @@ def looks_local(path: str, folder: Path) -> bool:
         return True
     if plugin_of(path) or not path:
         return False
-    return path.lower().endswith(DATA_SUFFIXES) or (folder / path).exists()
+    return path.lower().endswith(DATA_SUFFIXES) or os.path.exists(folder / path)
 
 
 def resolve_paths(draft: Draft, classes: Mapping[str, PluginClass]) -> None:
@@ -52,7 +52,7 @@ def resolve_paths(draft: Draft, classes: Mapping[str, PluginClass]) -> None:
         layer = draft.stated_by(key)
         folder = layer.folder if layer else Path.cwd()
         if isinstance(text, str) and (key.startswith("plugins.") or looks_local(text, folder)):
-            table[name] = os.path.normpath(folder / Path(text).expanduser())
+            table[name] = os.path.normpath(folder / os.path.expanduser(text))
 
 
 def _path_places(

@@ -11,8 +11,9 @@ from pydantic import BaseModel
 from stoker.errors import PluginError
 from stoker.plugin import Plugin
 from stoker.recipe.draft import Draft
+from stoker.recipe.fields import field_at
 from stoker.recipe.problems import Problem, did_you_mean
-from stoker.recipe.validation import field_at, validate_tables
+from stoker.recipe.validation import validate_tables
 from stoker.recipe.words import describe
 from stoker.registry import combination_errors, installed_plugins, load_plugin_class
 

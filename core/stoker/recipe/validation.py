@@ -7,37 +7,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from stoker.recipe.expectations import expectation
+from stoker.recipe.fields import expected_by, field_at, literals, model_at, table_model
 from stoker.recipe.problems import Problem, did_you_mean
-from stoker.recipe.words import describe, one_of, schema_words, with_article
+from stoker.recipe.words import describe, one_of
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 MakeProblem = Callable[..., Problem]
 Path = tuple[str | int, ...]
-
-_TYPE_WORDS = {
-    "int": "integer",
-    "float": "float",
-    "decimal": "float",
-    "string": "string",
-    "path": "string",
-    "bool": "boolean",
-    "list": "array",
-    "tuple": "array",
-    "set": "array",
-    "dict": "table",
-    "mapping": "table",
-    "model": "table",
-    "datetime": "date-time",
-}
-_BOUNDS = {
-    "greater_than": ("above", "gt"),
-    "greater_than_equal": ("of at least", "ge"),
-    "less_than": ("below", "lt"),
-    "less_than_equal": ("of at most", "le"),
-}
 
 
 def validate_tables(
@@ -55,30 +34,6 @@ def validate_tables(
     except ValidationError as error:
         translator = _Translator(model, tables, make_problem, prefix)
         return None, list(translator.problems(error.errors(include_url=False)))
-
-
-def field_at(model: type[BaseModel], path: Sequence[str | int]) -> FieldInfo | None:
-    """The field that a path of keys and item numbers leads to, through tables and arrays of them."""
-    *parents, name = path
-    table = _model_at(model, parents)
-    return table.model_fields.get(str(name)) if table else None
-
-
-def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel] | None:
-    table: type[BaseModel] | None = model
-    for part in path:
-        if isinstance(part, str):
-            field = table.model_fields.get(part) if table else None
-            table = _table_model(field.annotation) if field else None
-    return table
-
-
-def _table_model(annotation: Any) -> type[BaseModel] | None:
-    """The model inside `Model`, `list[Model]` or `Model | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = (_table_model(argument) for argument in get_args(annotation))
-    return next((model for model in found if model), None)
 
 
 class _Translator:
@@ -126,20 +81,20 @@ class _Translator:
         if kind == "value_error":
             message = str(errors[0].get("ctx", {}).get("error", errors[0]["msg"]))
             return self._make_problem(self._dotted(place), f"{message}.", self._about(place))
-        wanted = one_of(dict.fromkeys(_expectation(error) for error in errors))
+        wanted = one_of(dict.fromkeys(expectation(error) for error in errors))
         message = f"found {describe(found)}, expected {wanted}."
         return self._make_problem(self._dotted(place), message, self._hint(place, found, errors))
 
     def _hint(self, place: Path, found: Any, errors: Sequence[ErrorDetails]) -> str:
         if errors[0]["type"] == "literal_error" and isinstance(found, str):
             field = field_at(self._model, place) if place else None
-            if nearest := did_you_mean(found, _literals(field.annotation if field else None)):
+            if nearest := did_you_mean(found, literals(field.annotation if field else None)):
                 return nearest
         return self._about(place)
 
     def _unknown_key(self, place: Path) -> Problem:
         *parents, name = place
-        table = _model_at(self._model, parents)
+        table = model_at(self._model, parents)
         known = list(table.model_fields) if table else []
         word = "table" if isinstance(self._value(place), Mapping) else "key"
         message = f"{self._table_name(parents)} has no {word} {name!r}."
@@ -157,7 +112,7 @@ class _Translator:
         tables = {
             key: table
             for key, field in self._model.model_fields.items()
-            if (table := _table_model(field.annotation))
+            if (table := table_model(field.annotation))
         }
         owners = [f"[{key}]" for key, table in tables.items() if name in table.model_fields]
         return f"It belongs into {' or '.join(owners)}." if owners else ""
@@ -165,10 +120,10 @@ class _Translator:
     def _missing_key(self, place: Path) -> Problem:
         *parents, name = place
         field = field_at(self._model, place)
-        if field and _table_model(field.annotation) and not get_args(field.annotation):
+        if field and table_model(field.annotation) and not get_args(field.annotation):
             message = f"the table [{self._dotted(place)}] is missing."
         else:
-            expected = _expected_by(_model_at(self._model, parents), str(name))
+            expected = expected_by(model_at(self._model, parents), str(name))
             message = f"the key {str(name)!r} is missing, expected {expected}."
         return self._make_problem(self._dotted(place), message, self._about(place))
 
@@ -185,47 +140,6 @@ class _Translator:
 
     def _dotted(self, place: Sequence[str | int]) -> str:
         return ".".join(str(part) for part in ([self._prefix] if self._prefix else []) + list(place))
-
-
-def _expectation(error: ErrorDetails) -> str:
-    """What one error says was expected."""
-    kind, context = error["type"], error.get("ctx", {})
-    if kind in _BOUNDS:
-        words, key = _BOUNDS[kind]
-        return f"a number {words} {context[key]:g}"
-    if kind == "literal_error":
-        return str(context["expected"]).replace("'", '"')
-    if kind == "string_pattern_mismatch":
-        return f"a string that matches {context['pattern']}"
-    if kind in ("too_short", "too_long"):
-        return _size(context, "item")
-    if kind in ("string_too_short", "string_too_long"):
-        return _size(context, "character")
-    word = _TYPE_WORDS.get(kind.partition("_")[0])
-    if word and kind.endswith(("_type", "_parsing", "_from_float")):
-        return with_article(word)
-    return f"something else ({error['msg']})"
-
-
-def _size(context: Mapping[str, Any], unit: str) -> str:
-    least = "min_length" in context
-    words, number = ("at least", context["min_length"]) if least else ("at most", context["max_length"])
-    return f"{words} {number} {unit}{'' if number == 1 else 's'}"
-
-
-def _expected_by(table: type[BaseModel] | None, name: str) -> str:
-    if table is None or name not in table.model_fields:
-        return "a value"
-    schema = table.model_json_schema()["properties"]
-    return with_article(schema_words(schema[name]))
-
-
-def _literals(annotation: Any) -> list[str]:
-    """The strings of a `Literal`, also inside a union."""
-    found: list[str] = []
-    for argument in get_args(annotation):
-        found += [argument] if isinstance(argument, str) else _literals(argument)
-    return found
 
 
 def _list_keys(known: Sequence[str]) -> str:

@@ -37,8 +37,9 @@ def place_from_environment(environment: Mapping[str, str] = os.environ) -> Place
     """Read RANK and friends (torchrun, accelerate, stoker), else Slurm's; alone if there are none."""
     if "RANK" in environment and "WORLD_SIZE" in environment:
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    elif int(environment.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in environment:
-        names = ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE")
+    elif int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        # A batch script has SLURM_PROCID and SLURM_NTASKS too; only a step of srun has tasks of its own.
+        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "SLURM_NTASKS_PER_NODE")
     else:
         return Place()
     rank, world_size = int(environment[names[0]]), int(environment[names[1]])

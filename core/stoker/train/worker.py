@@ -16,11 +16,10 @@ from stoker.errors import ExitCode, Interrupted, StokerError
 from stoker.recipe.lock import read_lock
 from stoker.recipe.model import Recipe
 from stoker.registry import make_plugins
-from stoker.run.attempt import begin_attempt, end_attempt
+from stoker.run.attempt import begin_attempt, end_attempt, take_over
 from stoker.run.context import Outcome, Run
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter
-from stoker.run.lease import Lease
 from stoker.run.naming import open_for_run
 from stoker.run.outcome import read_outcomes, write_outcome
 from stoker.run.progress import PlainView
@@ -81,7 +80,7 @@ def run_under_launcher(recipe: Recipe, *, fresh: bool) -> int:
         return run_rank(recipe, directory, place, signals, attempt=facts["attempt"], store=store)
     try:
         directory, _ = open_for_run(Path(recipe.run.directory), recipe, fresh)
-        lease = Lease.take(directory.lease_path)
+        lease = take_over(directory)
     except StokerError as error:
         if store is not None:
             announce(store, {"error": str(error), "exit_code": int(error.exit_code)})

@@ -22,7 +22,7 @@ def fill(directory: RunDirectory) -> None:
         events.close()
     events = EventWriter(directory.events_path, 2, 0)
     for step, loss in ((0, 3.0), (3, 1.5)):
-        events.write("evaluate", step=step, eval_loss=loss, best_step=3)
+        events.write("evaluate", step=step, eval_loss=loss, best_step=step)
     events.close()
     (directory.checkpoints_path / "step-00000003").mkdir()
 
@@ -37,6 +37,7 @@ def test_a_run_on_one_page(invoke: Invoke, new_run: Any) -> None:
     directory = new_run(state="failed", exit_code=73, attempt=2, step=3, total_steps=9, error=error)
     fill(directory)
     output = invoke(command, "fire").output
+    assert "3.0000 at step 0, the best" not in output
     for text in (
         "failed (73)",
         "3 of 9",

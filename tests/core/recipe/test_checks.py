@@ -87,3 +87,17 @@ def test_secrets_are_refused_and_not_repeated(write_recipe: Write, secret: str) 
     found = messages(path)
     assert "env:NAME" in found["plugins.demo.sample_question"]
     assert secret not in str(found)
+
+
+@pytest.mark.parametrize(
+    "path", ["a" * 5000, "./" + "a" * 5000, "~nobody-here/x", "a\\u0000b", "./\\u0000"]
+)
+def test_paths_that_no_file_can_have_are_problems_too(write_recipe: Write, path: str) -> None:
+    data = f'{{ path = "{path}", format = "text" }}'
+    found = messages(write_recipe(replace={SOURCE: data, '"demo:tiny-llama"': f'"{path}"'}))
+    assert "/" not in path or {"model.path", "data.train.0.path"} <= set(found)
+
+
+def test_a_message_does_not_repeat_a_whole_file(write_recipe: Write) -> None:
+    found = messages(write_recipe(replace={"steps = 10": f'steps = "{"x" * 5000}"'}))
+    assert len(found["train.steps"]) < 200

@@ -155,7 +155,15 @@ def test_files_that_are_no_text_are_refused_in_words(tmp_path: Path) -> None:
     large.write_bytes(b"#" * 1_000_001)
     nested = tmp_path / "nested.toml"
     nested.write_text("a = " + "[" * 100_000)
-    expected = {tmp_path: "directory", binary: "line 2", large: "1 MB", nested: "nested"}
+    dotted = tmp_path / "dotted.toml"
+    dotted.write_text("a." * 100_000 + "a = 1")
+    expected = {
+        tmp_path: "directory",
+        binary: "line 2",
+        large: "1 MB",
+        nested: "nested",
+        dotted: "nested",
+    }
     for path, word in expected.items():
         recipe, (problem,) = inspect_recipe(path)
         assert recipe is None
@@ -193,6 +201,18 @@ def test_a_recipe_extends_another_one(write_recipe: Write) -> None:
     assert recipe.data.sequence_length == 64
     assert recipe.origins["run.name"] == "recipe.toml:3"
     assert recipe.origins["train.batch_size"] == "bases/base.toml:14"
+
+
+def test_what_an_upper_array_replaced_is_no_origin(write_recipe: Write) -> None:
+    write_recipe(
+        name="base.toml",
+        replace={'"demo:docstrings" }': '"demo:docstrings", weight = 2.0 }, { path = "demo:text" }'},
+    )
+    path = write_recipe('extends = "base.toml"\n[data]\ntrain = [{ path = "demo:text" }]\n')
+    recipe = load_recipe(path)
+    assert recipe.data.train[0].weight == 1.0
+    assert recipe.origins["data.train.0.weight"] == "default"
+    assert recipe.origins["data.train.0.path"] == "recipe.toml:3"
 
 
 def test_a_mistake_in_the_base_is_placed_in_the_base(write_recipe: Write) -> None:
@@ -266,6 +286,7 @@ def test_set_switches_a_plugin_on_and_off(write_recipe: Write) -> None:
 def test_set_steps_replaces_epochs(write_recipe: Write) -> None:
     path = write_recipe(replace={"steps = 10": "epochs = 1.0"})
     assert load_recipe(path, ["train.steps=3"]).train.steps == 3
+    assert "train" in problems_of(path, "train.steps=3", "train.epochs=1.0")
 
 
 @pytest.mark.parametrize(
@@ -278,6 +299,7 @@ def test_set_steps_replaces_epochs(write_recipe: Write) -> None:
         ("run.name.x=3", "not a table"),
         ("data.train.7.path=x", "no item '7'"),
         ("train=3", "expected a table"),
+        ("a" + ".a" * 5000 + "=1", "expected KEY=VALUE"),
     ],
 )
 def test_a_wrong_set_is_reported_as_such(write_recipe: Write, override: str, words: str) -> None:

@@ -58,5 +58,5 @@ def test_locks_that_cannot_be_used_are_refused_in_words(write_recipe: Write, tmp
     content = json.loads(lock.read_text())
     content["values"]["train"]["from_the_future"] = 1
     lock.write_text(json.dumps(content))
-    with pytest.raises(UsageError, match="train.from_the_future"):
+    with pytest.raises(UsageError, match=r"train\.from_the_future"):
         read_lock(lock)

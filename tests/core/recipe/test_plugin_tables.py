@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,7 +40,7 @@ class Odd(Plugin[OddConfig]):
 
 
 @pytest.fixture(autouse=True)
-def odd_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def odd_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two more installed plugins, `odd` and `broken`."""
     module = type(sys)("odd_module")
     module.Odd = Odd  # type: ignore[attr-defined]
@@ -52,7 +52,6 @@ def odd_plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     installed = {**registry.installed_plugins(), **points}
     for module_name in ("stoker.registry", "stoker.recipe.plugin_tables", "stoker.recipe.loading"):
         monkeypatch.setattr(f"{module_name}.installed_plugins", lambda: installed)
-    yield
 
 
 def found_in(path: Path) -> dict[str, Problem]:
@@ -87,7 +86,7 @@ def test_a_plugin_that_does_not_import_is_named_at_its_table(write_recipe: Write
     problem = found_in(with_tables(write_recipe, "[plugins.broken]"))["plugins.broken"]
     assert "'broken'" in problem.message
     assert "ModuleNotFoundError" in problem.message
-    assert problem.line == 20
+    assert problem.line == 19
 
 
 def test_plugins_that_exclude_each_other_are_told(write_recipe: Write) -> None:

@@ -259,7 +259,7 @@ def test_ranks_are_found_in_the_variables_of_every_launcher() -> None:
     torchrun = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
     slurm = {
         "SLURM_PROCID": "3",
-        "SLURM_NTASKS": "4",
+        "SLURM_STEP_NUM_TASKS": "4",
         "SLURM_LOCALID": "1",
         "SLURM_NTASKS_PER_NODE": "2",
     }

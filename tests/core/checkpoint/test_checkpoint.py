@@ -1,0 +1,194 @@
+"""Checkpoints: written whole or not at all, read by any range, refused when damaged."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stoker.checkpoint import commit as commits
+from stoker.checkpoint.commit import Commit
+from stoker.checkpoint.manifest import Manifest
+from stoker.checkpoint.reading import Checkpoint, CheckpointSource, list_checkpoints, newest_valid
+from stoker.checkpoint.tensors import write_pieces
+from stoker.errors import StorageError
+from stoker.testing import tiny_fit
+from stoker.train.engine import Piece
+
+
+def manifest(step: int) -> Manifest:
+    return Manifest(
+        step=step,
+        optimizer_steps=step,
+        rows_consumed=8 * step,
+        tokens=0,
+        supervised_tokens=0,
+        best_eval_loss=None,
+        best_step=0,
+        metrics={},
+        recipe_fingerprint="",
+        micro_batch_size=1,
+        world_size=2,
+        plugins={},
+        versions={},
+    )
+
+
+WHOLE = torch.arange(6 * 4, dtype=torch.float32).reshape(6, 4)
+
+
+def pieces(*bounds: tuple[int, int]) -> list[Piece]:
+    """Parts of one tensor of 24 elements."""
+    flat = WHOLE.reshape(-1)
+    return [Piece("w", "weight", (6, 4), start, stop, flat[start:stop]) for start, stop in bounds]
+
+
+def save(parent: Path, step: int, *ranks: list[Piece]) -> Checkpoint:
+    commit = Commit(parent, f"step-{step:08d}")
+    commit.begin()
+    for rank, own in enumerate(ranks):
+        write_pieces(commit.directory, rank, own)
+    commit.seal(manifest(step))
+    return Checkpoint(commit.final)
+
+
+def test_any_range_is_put_together_from_the_pieces_of_all_ranks(tmp_path: Path) -> None:
+    """Pieces may be cut mid-row, as ZeRO cuts them."""
+    checkpoint = save(tmp_path, 1, pieces((0, 7), (15, 20)), pieces((7, 15)), pieces((20, 24)))
+    checkpoint.verify()
+    source = CheckpointSource(checkpoint)
+    flat = WHOLE.reshape(-1)
+    for start in range(24):
+        for stop in range(start, 25):
+            assert torch.equal(source.read("w", "weight", start, stop), flat[start:stop])
+    assert source.shape("w") == (6, 4)
+
+
+def test_a_gap_between_pieces_is_refused(tmp_path: Path) -> None:
+    source = CheckpointSource(save(tmp_path, 1, pieces((0, 10), (12, 24))))
+    with pytest.raises(StorageError, match="lacks elements 10 to 24"):
+        source.read("w", "weight")
+
+
+def test_nothing_is_there_before_the_rename_and_everything_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    rename = os.rename
+
+    def watched(source: Path, target: Path) -> None:
+        seen.append([path.name for path in tmp_path.glob("step-*")])
+        assert {path.name for path in Path(source).iterdir()} == {
+            "manifest.json",
+            "rank-00000.safetensors",
+        }
+        rename(source, target)
+
+    monkeypatch.setattr(commits.os, "rename", watched)
+    checkpoint = save(tmp_path, 3, pieces((0, 24)))
+    assert seen == [[]]
+    assert [found.path for found in list_checkpoints(tmp_path)] == [checkpoint.path]
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    checkpoint = save(tmp_path, 1, pieces((0, 24)))
+    assert checkpoint.path.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in checkpoint.path.iterdir()} == {0o600}
+
+
+def damage_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+@pytest.mark.parametrize("harm", [damage_byte, cut_short, Path.unlink])
+def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, harm: Any) -> None:
+    older, newer = save(tmp_path, 1, pieces((0, 24))), save(tmp_path, 2, pieces((0, 24)))
+    harm(newer.path / "rank-00000.safetensors")
+    found, passed_over = newest_valid(tmp_path)
+    assert found is not None
+    assert found.path == older.path
+    assert len(passed_over) == 1
+    assert "step-00000002" in passed_over[0]
+
+
+def test_a_directory_without_a_manifest_is_no_checkpoint(tmp_path: Path) -> None:
+    save(tmp_path, 1, pieces((0, 24)))
+    (tmp_path / "step-00000009").mkdir()
+    assert [checkpoint.step for checkpoint in list_checkpoints(tmp_path)] == [1]
+
+
+def test_order_comes_from_manifests_and_not_from_times(tmp_path: Path) -> None:
+    for step in (2, 30, 4):
+        save(tmp_path, step, pieces((0, 24)))
+    os.utime(tmp_path / "step-00000002")
+    assert [checkpoint.step for checkpoint in list_checkpoints(tmp_path)] == [2, 4, 30]
+
+
+def test_what_an_earlier_attempt_left_behind_is_no_hindrance(tmp_path: Path) -> None:
+    abandoned = Commit(tmp_path, "step-00000001")
+    abandoned.begin()
+    (abandoned.directory / "rank-00000.safetensors").write_bytes(b"torn")
+    save(tmp_path, 1, pieces((0, 24))).verify()
+
+
+def test_a_run_keeps_the_newest_few_and_the_best(tmp_path: Path) -> None:
+    """With this learning rate the loss on the evaluation rows is best early."""
+    fit = tiny_fit(
+        tmp_path,
+        {},
+        [
+            "train.steps=12",
+            "train.learning_rate=0.3",
+            "train.schedule=constant",
+            "train.warmup=0",
+            "train.evaluate_every=1",
+            'checkpoint.every="1 steps"',
+            "checkpoint.keep=2",
+        ],
+    )
+    evaluations = {event["step"]: event["eval_loss"] for event in fit.of_kind("evaluate")}
+    best = min((step for step in evaluations if step > 0), key=lambda step: evaluations[step])
+    kept = {checkpoint.step for checkpoint in list_checkpoints(fit.directory.checkpoints_path)}
+    assert kept == {11, 12, best}
+    assert not list(fit.directory.checkpoints_path.glob(".*"))
+
+
+def test_a_full_disk_ends_the_run_with_a_reason_and_without_a_torso(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stoker.checkpoint import tensors
+
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tensors, "save_safetensors", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        tiny_fit(tmp_path)
+    assert not list((tmp_path / "runs" / "tiny-1" / "checkpoints").iterdir())
+
+
+def test_nothing_is_pickled_on_the_way_out_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pickle
+
+    from stoker.train.export import export
+
+    def forbidden(*arguments: Any, **keywords: Any) -> None:
+        raise AssertionError("pickle was used")
+
+    fit = tiny_fit(tmp_path, {}, ["train.steps=2"])
+    for module, name in ((torch, "load"), (torch, "save"), (pickle, "load"), (pickle, "dump")):
+        monkeypatch.setattr(module, name, forbidden)
+    tiny_fit(tmp_path, {}, ["train.steps=4"], directory=fit.directory)
+    export(fit.directory, tmp_path / "out", merge=False, step=None)
