@@ -131,7 +131,10 @@ def export_full(run: Run, source: WeightSource, directory: Path, *, unties: bool
     `unties` writes a head of its own, also for a model whose head was its embedding.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging
 
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
     config = AutoConfig.from_pretrained(run.model_directory)
     if unties:
         config.tie_word_embeddings = False
