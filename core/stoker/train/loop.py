@@ -82,7 +82,7 @@ def run_micro_batches(state: State, step: Step) -> torch.Tensor:
     total = torch.zeros((), device=engine.device)
     for position, batch in enumerate(step.batches):
         last = position == len(step.batches) - 1
-        seed_micro_batch(state.seed, plan.step, batch.index)
+        seed_micro_batch(state.seed, plan.step, batch.index, engine.device)
         with engine.micro_batch(last=last):
             loss_sum, _ = engine.forward(state.loss, batch.to(engine.device))
             engine.backward(loss_sum, engine.world_size / plan.num_supervised)

@@ -14,9 +14,18 @@ def derive_seed(seed: int, *key: int | str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def seed_micro_batch(seed: int, step: int, micro_batch: int) -> None:
-    """Seed dropout for a micro-batch by its global index: independent of rank and of history."""
-    torch.manual_seed(derive_seed(seed, "micro-batch", step, micro_batch))
+def seed_micro_batch(seed: int, step: int, micro_batch: int, device: torch.device) -> None:
+    """Seed dropout for a micro-batch by its global index: independent of rank and of history.
+
+    Only the generators that a forward on `device` uses. `torch.manual_seed` also queues a call with
+    a stack trace for every kind of device that was never initialised, more of them with every step.
+    """
+    value = derive_seed(seed, "micro-batch", step, micro_batch)
+    torch.default_generator.manual_seed(value)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(value)
+    elif device.type == "mps":
+        torch.mps.manual_seed(value)
 
 
 def generator_for(seed: int, name: str) -> torch.Generator:

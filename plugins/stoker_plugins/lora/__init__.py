@@ -40,7 +40,7 @@ class LoraConfig(PluginConfig):
     modules_to_save: list[str] = Field(
         default=[], description="Modules to train whole and store with the adapter, such as `lm_head`."
     )
-    start_from: str | None = Field(
+    start_from: Path | None = Field(
         default=None, description="Directory of an existing PEFT adapter whose values to begin with."
     )
 
@@ -58,7 +58,7 @@ class Lora(Plugin[LoraConfig]):
             return []
         from stoker_plugins.lora.start import start_problems
 
-        return start_problems(self.config, Path(self.config.start_from))
+        return start_problems(self.config, self.config.start_from)
 
     @hookimpl
     def adapt_model(self, run: Run, model: nn.Module) -> None:

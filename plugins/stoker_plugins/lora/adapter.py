@@ -74,7 +74,7 @@ def initial_values(model: nn.Module, config: LoraConfig) -> dict[str, InitialVal
             values |= _saved_module_values(name, module, parameters)
     values = {name: value for name, value in values.items() if name in parameters}
     if config.start_from is not None:
-        values |= _values_of(Path(config.start_from), model)
+        values |= _values_of(config.start_from, model)
     return values
 
 
