@@ -109,7 +109,7 @@ def test_checkpoint_and_export_hold_the_adapter_only(folder: Path) -> None:
 
 def test_training_begins_at_the_base_model_and_moves_every_tensor(folder: Path) -> None:
     fit = train(folder)
-    source = load_file(fit.outcome.checkpoint / "rank-00000.safetensors")
+    source = load_file(fit.outcome.checkpoint / "rank-00000-00000.safetensors")
     b = {
         name: value for name, value in source.items() if "lora_B" in name and name.startswith("weight/")
     }

@@ -1,9 +1,9 @@
-"""Writes an engine's pieces as safetensors."""
+"""Writes an engine's pieces as safetensors, a bounded part of them at a time."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,29 +18,63 @@ from stoker.checkpoint.manifest import FileEntry, PieceEntry
 if TYPE_CHECKING:
     from stoker.train.engine import Piece
 
+FILE_BYTES = 2**30
+"""Tensors are copied to the host and written in files of about this size, one after the other."""
 
-def write_pieces(directory: Path, rank: int, pieces: Iterable[Piece]) -> None:
-    """Write this rank's pieces to one file, and its table beside it; nothing if it has none.
 
-    Raises `OSError` when the disk does not take it.
+def write_pieces(
+    directory: Path,
+    rank: int,
+    pieces: Iterable[Piece],
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write this rank's pieces to files, and their table beside them; nothing if there are none.
+
+    `report` is given bytes written and bytes in all. Raises `OSError` when the disk does not take
+    them.
     """
-    file = f"rank-{rank:05d}.safetensors"
+    pieces = list(pieces)
+    total = sum(piece.flat.nbytes for piece in pieces)
     entries: list[PieceEntry] = []
-    tensors = {}
+    files: dict[str, FileEntry] = {}
+    done = 0
+    for number, group in enumerate(_in_groups(pieces)):
+        name = f"rank-{rank:05d}-{number:05d}.safetensors"
+        own = [_entry(piece, name) for piece in group]
+        tensors = {
+            entry.key: piece.flat.detach().cpu().contiguous()
+            for entry, piece in zip(own, group, strict=True)
+        }
+        save_safetensors(tensors, directory / name)
+        files[name] = FileEntry((directory / name).stat().st_size, digest(directory / name))
+        entries += own
+        done += sum(piece.flat.nbytes for piece in group)
+        report(done, total)
+    if entries:
+        table = {
+            "pieces": [asdict(entry) for entry in entries],
+            "files": {name: asdict(entry) for name, entry in files.items()},
+        }
+        write_durably(directory / f"rank-{rank:05d}{PART_SUFFIX}", json.dumps(table).encode())
+
+
+def _in_groups(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    group: list[Piece] = []
+    size = 0
     for piece in pieces:
-        key = f"{piece.kind}/{piece.name}/{piece.start}"
-        tensors[key] = piece.flat.detach().cpu().contiguous()
-        dtype = str(piece.flat.dtype).removeprefix("torch.")
-        entries.append(
-            PieceEntry(piece.name, piece.kind, piece.shape, piece.start, piece.stop, dtype, file, key)
-        )
-    if not tensors:
-        return
-    path = directory / file
-    save_safetensors(tensors, path)
-    files = {file: asdict(FileEntry(path.stat().st_size, digest(path)))}
-    table = {"pieces": [asdict(entry) for entry in entries], "files": files}
-    write_durably(directory / f"rank-{rank:05d}{PART_SUFFIX}", json.dumps(table).encode())
+        if group and size + piece.flat.nbytes > FILE_BYTES:
+            yield group
+            group, size = [], 0
+        group.append(piece)
+        size += piece.flat.nbytes
+    if group:
+        yield group
+
+
+def _entry(piece: Piece, file: str) -> PieceEntry:
+    dtype = str(piece.flat.dtype).removeprefix("torch.")
+    key = f"{piece.kind}/{piece.name}/{piece.start}"
+    return PieceEntry(piece.name, piece.kind, piece.shape, piece.start, piece.stop, dtype, file, key)
 
 
 def save_safetensors(tensors: dict[str, torch.Tensor], path: Path) -> None:

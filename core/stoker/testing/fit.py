@@ -104,13 +104,11 @@ def tiny_fit(
     recipe = tiny_recipe(folder, [*overrides, *_as_overrides(tables)])
     if directory is None:
         directory = RunDirectory.create(folder / "runs", _free_name(folder / "runs"), recipe)
+    events = EventWriter(directory.events_path, attempt=1, rank=0)
+    enabled = {"recorder": recorder, **make_plugins(recipe.plugins), **given}
     with _cache_in(folder / "cache"):
-        run = Run(
-            recipe=recipe,
-            hooks=Hooks({"recorder": recorder, **make_plugins(recipe.plugins), **given}),
-            directory=directory,
-            events=EventWriter(directory.events_path, attempt=1, rank=0),
-        )
+        hooks = Hooks(enabled, lambda message: events.write("alert", message=message))
+        run = Run(recipe=recipe, hooks=hooks, directory=directory, events=events)
         outcome = execute(run, SignalFlags())
     return Fit(outcome, directory, list(read_events(directory.events_path)), recorder.timeline, run)
 

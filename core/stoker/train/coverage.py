@@ -57,9 +57,9 @@ class GradientCoverage:
         if bool(self.state.engine.failed()):
             return
         untrained = [name for name, value in zip(self.names, seen.tolist(), strict=True) if not value]
-        experts = [name for name in untrained if ".experts." in name]
-        others = [name for name in untrained if ".experts." not in name]
-        if experts:
+        experts = [name for name in untrained if "experts." in name]
+        others = [name for name in untrained if "experts." not in name]
+        if experts and self.state.run.is_main:
             self.state.run.events.write(
                 "alert",
                 message=f"{len(experts)} expert tensors had no gradient in the first {STEPS} steps: "

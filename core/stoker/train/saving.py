@@ -12,6 +12,7 @@ from stoker.checkpoint.manifest import Manifest
 from stoker.checkpoint.reading import Checkpoint
 from stoker.checkpoint.tensors import write_pieces
 from stoker.errors import StokerError, StorageError
+from stoker.train.progress import Progress
 from stoker.version import __version__
 
 if TYPE_CHECKING:
@@ -41,9 +42,7 @@ class Saver:
             run.directory.update_record(state="saving")
         commit = Commit(run.directory.checkpoints_path, name)
         self._together(state, commit, lambda: commit.begin() if run.is_main else None)
-        self._together(
-            state, commit, lambda: write_pieces(commit.directory, run.rank, state.engine.tensors())
-        )
+        self._together(state, commit, lambda: self._write(state, commit))
         manifest = make_manifest(state)
         self._together(state, commit, lambda: commit.seal(manifest) if run.is_main else None)
         checkpoint = Checkpoint(commit.final)
@@ -56,6 +55,15 @@ class Saver:
         run.hooks.notify("on_checkpoint_committed", state=state, checkpoint=checkpoint)
         self._retain(state)
         return checkpoint
+
+    def _write(self, state: State, commit: Commit) -> None:
+        progress = Progress(state.run, "saving", 0, "MB")
+
+        def report(done: int, total: int) -> None:
+            progress.total = total // 10**6
+            progress.update(done // 10**6)
+
+        write_pieces(commit.directory, state.run.rank, state.engine.tensors(), report)
 
     def _together(self, state: State, commit: Commit, action: object) -> None:
         """Run one phase on every rank; if it fails on any of them, it fails on all."""

@@ -68,6 +68,25 @@ def test_any_range_is_put_together_from_the_pieces_of_all_ranks(tmp_path: Path) 
     assert source.shape("w") == (6, 4)
 
 
+def test_large_states_are_written_in_several_files_with_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stoker.checkpoint import tensors
+
+    monkeypatch.setattr(tensors, "FILE_BYTES", 40)
+    commit = Commit(tmp_path, "step-00000001")
+    commit.begin()
+    reports: list[tuple[int, int]] = []
+    own = pieces((0, 7), (7, 9), (9, 20), (20, 24))
+    write_pieces(commit.directory, 0, own, lambda done, total: reports.append((done, total)))
+    commit.seal(manifest(1))
+    assert reports == [(36, 96), (80, 96), (96, 96)]
+    checkpoint = Checkpoint(commit.final)
+    checkpoint.verify()
+    assert len(checkpoint.manifest.files) == 3
+    assert torch.equal(CheckpointSource(checkpoint).read("w", "weight"), WHOLE.reshape(-1))
+
+
 def test_a_gap_between_pieces_is_refused(tmp_path: Path) -> None:
     source = CheckpointSource(save(tmp_path, 1, pieces((0, 10), (12, 24))))
     with pytest.raises(StorageError, match="lacks elements 10 to 24"):
@@ -84,7 +103,7 @@ def test_nothing_is_there_before_the_rename_and_everything_after(
         seen.append([path.name for path in tmp_path.glob("step-*")])
         assert {path.name for path in Path(source).iterdir()} == {
             "manifest.json",
-            "rank-00000.safetensors",
+            "rank-00000-00000.safetensors",
         }
         rename(source, target)
 
@@ -113,7 +132,7 @@ def cut_short(path: Path) -> None:
 @pytest.mark.parametrize("harm", [damage_byte, cut_short, Path.unlink])
 def test_a_damaged_checkpoint_is_passed_over_and_named(tmp_path: Path, harm: Any) -> None:
     older, newer = save(tmp_path, 1, pieces((0, 24))), save(tmp_path, 2, pieces((0, 24)))
-    harm(newer.path / "rank-00000.safetensors")
+    harm(newer.path / "rank-00000-00000.safetensors")
     found, passed_over = newest_valid(tmp_path)
     assert found is not None
     assert found.path == older.path
@@ -137,7 +156,7 @@ def test_order_comes_from_manifests_and_not_from_times(tmp_path: Path) -> None:
 def test_what_an_earlier_attempt_left_behind_is_no_hindrance(tmp_path: Path) -> None:
     abandoned = Commit(tmp_path, "step-00000001")
     abandoned.begin()
-    (abandoned.directory / "rank-00000.safetensors").write_bytes(b"torn")
+    (abandoned.directory / "rank-00000-00000.safetensors").write_bytes(b"torn")
     save(tmp_path, 1, pieces((0, 24))).verify()
 
 

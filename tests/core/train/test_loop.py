@@ -218,6 +218,32 @@ def test_an_fp16_overflow_skips_its_step_and_training_goes_on(tmp_path: Path) ->
     assert len(fit.losses) == 8
 
 
+def test_a_degrading_plugin_that_raises_is_one_alert_and_the_run_goes_on(tmp_path: Path) -> None:
+    class Tracker(Base):
+        failure_policy = "degrade"
+
+        @hookimpl
+        def on_log(self) -> None:
+            raise ConnectionError("the tracker is away")
+
+    fit = tiny_fit(tmp_path, {"tracker": Tracker()})
+    (alert,) = fit.of_kind("alert")
+    assert "'tracker' raised in on_log" in alert["message"]
+    assert "the tracker is away" in alert["message"]
+    assert len(fit.losses) == 3
+
+
+def test_a_fatal_plugin_that_raises_ends_the_run_and_is_named(tmp_path: Path) -> None:
+    class Broken(Base):
+        @hookimpl
+        def on_step_end(self) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        tiny_fit(tmp_path, {"broken": Broken()})
+    assert caught.value.__notes__ == ["raised by plugin 'broken' in on_step_end"]
+
+
 class CutsOff(Base):
     """Detaches the first layer's output, as a broken checkpointing plugin would."""
 

@@ -1,0 +1,76 @@
+"""Which tensors learnt nothing in the first steps: an error, or a warning for experts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from stoker.errors import StokerError
+from stoker.train.coverage import GradientCoverage
+
+
+class Mixture(nn.Module):
+    """A layer with a router and experts of their own, of which one is never chosen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = nn.Linear(2, 2)
+        self.experts = nn.ModuleList(nn.Linear(2, 2, bias=False) for _ in range(3))
+
+
+def coverage(model: nn.Module) -> tuple[GradientCoverage, list[str]]:
+    alerts: list[str] = []
+    events = SimpleNamespace(write=lambda kind, message: alerts.append(f"{kind}: {message}"))
+    engine = SimpleNamespace(device=torch.device("cpu"), failed=lambda: torch.zeros(()))
+    state: Any = SimpleNamespace(
+        model=model, engine=engine, run=SimpleNamespace(events=events, is_main=True)
+    )
+    return GradientCoverage(state), alerts
+
+
+def step(model: nn.Module, watched: GradientCoverage, *silent: str, rate: float = 1.0) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.grad = torch.ones_like(parameter) * (0.0 if name in silent else 1.0)
+    watched.observe(rate)
+
+
+def test_an_expert_that_no_token_chose_is_a_warning() -> None:
+    model = Mixture()
+    watched, alerts = coverage(model)
+    for _ in range(3):
+        step(model, watched, "experts.1.weight")
+    assert alerts == ["alert: 1 expert tensors had no gradient in the first 3 steps: experts.1.weight"]
+
+
+def test_any_other_tensor_is_an_error_that_names_it() -> None:
+    model = Mixture()
+    watched, _ = coverage(model)
+    step(model, watched, "router.bias")
+    step(model, watched, "router.bias")
+    with pytest.raises(StokerError, match=r"1 of 5 trainable tensors .*: router\.bias\."):
+        step(model, watched, "router.bias")
+
+
+def test_one_step_with_a_gradient_is_enough_and_steps_at_rate_zero_do_not_count() -> None:
+    model = Mixture()
+    watched, _ = coverage(model)
+    for _ in range(5):
+        step(model, watched, "router.bias", rate=0.0)
+    step(model, watched, "router.bias")
+    step(model, watched, "router.weight")
+    step(model, watched, "router.bias")
+
+
+def test_a_gradient_that_is_not_finite_does_not_count_as_one() -> None:
+    model = Mixture()
+    watched, _ = coverage(model)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, torch.nan)
+    watched.observe(1.0)
+    watched.observe(1.0)
+    with pytest.raises(StokerError, match="trainable tensors had no gradient"):
+        watched.observe(1.0)
