@@ -62,7 +62,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """Text of `manifest.json`."""
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps(asdict(self), indent=1, allow_nan=False)
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from stoker.data.batches import collate, plan_rows
+from stoker.errors import NonFiniteError
 from stoker.train.progress import Progress
 
 if TYPE_CHECKING:
@@ -67,7 +69,13 @@ class Evaluator:
         return float(loss_sum / weight)
 
     def _note(self, loss: float, index: TokenIndex, seconds: float) -> dict[str, float]:
+        """Raises `NonFiniteError` for a loss that is no number."""
         state = self.state
+        if not math.isfinite(loss):
+            raise NonFiniteError(
+                f"the evaluation loss at step {state.step} is {loss}; nothing was saved after it.",
+                hint="The model's weights or the evaluation rows are broken; look at both.",
+            )
         if state.best_eval_loss is None or loss < state.best_eval_loss:
             state.best_eval_loss, state.best_step = loss, state.step
         metrics = {
