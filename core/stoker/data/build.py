@@ -193,7 +193,7 @@ def _summary(half: _Half) -> str:
     share = writer.num_supervised / writer.num_tokens
     return (
         f"{half.name} data: {writer.num_rows:,} rows, {writer.num_tokens:,} tokens, "
-        f"{share:.0%} of them learned"
+        f"{share:.0%} of them supervised"
     )
 
 

@@ -34,7 +34,7 @@ class Passage:
     opens: bool = False
     """Put what the tokenizer puts before a text, usually BOS."""
     closes: bool = False
-    """End with EOS, which is learned."""
+    """End with EOS, which is supervised."""
 
 
 class Encoder:
@@ -115,7 +115,7 @@ class Encoder:
         ]
 
     def _row(self, passage: Passage, ids: list[int], offsets: list[Span]) -> Row:
-        supervised = learned_tokens(offsets, passage.spans)
+        supervised = supervised_tokens(offsets, passage.spans)
         before, after = self._affixes
         if passage.opens and ids[: len(before)] != before:
             ids = [*before, *ids]
@@ -143,18 +143,18 @@ class Encoder:
         return before, after if after[-1:] == [eos] else [*after, eos]
 
 
-def learned_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> NDArray[np.bool_]:
+def supervised_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> NDArray[np.bool_]:
     """Which tokens end inside one of the spans.
 
     Only ends are compared. A token that begins before a span, because it joins the prompt's last
-    space with the answer's first word, still has to be learned: it carries that word. The pieces of
+    space with the answer's first word, still has to be supervised: it carries that word. The pieces of
     one character all end where it ends. Some tokenizers leave white space out of a token's start.
     """
     ends = np.asarray([stop for _, stop in offsets], dtype=np.int64)
-    learned = np.zeros(len(ends), dtype=np.bool_)
+    supervised = np.zeros(len(ends), dtype=np.bool_)
     for start, stop in spans:
-        learned |= (ends > start) & (ends <= stop)
-    return learned
+        supervised |= (ends > start) & (ends <= stop)
+    return supervised
 
 
 def _check_unicode(text: str) -> None:

@@ -52,7 +52,7 @@ class Conversation:
 
     messages: list[dict[str, Any]]
     """Each has `role` and `content`, and whatever else the template knows (`tool_calls`, `name`)."""
-    learned: tuple[bool, ...]
+    supervised: tuple[bool, ...]
     """For each message, whether its tokens carry loss: assistant turns of weight 1."""
     tools: list[Any] | None = None
     plain: Completion | None = None
@@ -117,7 +117,7 @@ def _alpaca_prompt(instruction: str, context: str, system: str) -> str:
 def _parse_messages(row: Mapping[str, Any]) -> Conversation:
     found = _list(row, "messages")
     messages: list[dict[str, Any]] = []
-    learned: list[bool] = []
+    supervised: list[bool] = []
     for number, message in enumerate(found):
         where = f"column 'messages', message {number + 1}"
         parsed = _parse_message(message, where)
@@ -125,11 +125,11 @@ def _parse_messages(row: Mapping[str, Any]) -> Conversation:
         if weight not in (0, 1):
             raise RowError(f"{where}: weight must be 0 or 1, not {weight!r}")
         messages.append(parsed)
-        learned.append(parsed["role"] == "assistant" and weight == 1)
+        supervised.append(parsed["role"] == "assistant" and weight == 1)
     tools = row.get("tools")
     if tools is not None and not isinstance(tools, list):
         raise RowError(f"column 'tools': expected a list, found {_kind(tools)}")
-    return Conversation(messages, tuple(learned), tools or None)
+    return Conversation(messages, tuple(supervised), tools or None)
 
 
 def _parse_message(message: object, where: str) -> dict[str, Any]:

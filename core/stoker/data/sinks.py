@@ -39,7 +39,7 @@ class RowSink:
         self._num_dropped = 0
 
     def add(self, ids: Ids, supervised: Mask) -> None:
-        """Cut at the end, then keep the row if anything in it is learned."""
+        """Cut at the end, then keep the row if anything in it is supervised."""
         self._num_rows += 1
         self._num_cut += len(ids) > self._limit
         ids, supervised = ids[: self._limit], supervised[: self._limit]
@@ -62,13 +62,13 @@ class RowSink:
         if self._num_dropped:
             notes.append(
                 f"{self._num_dropped:,} of {self._num_rows:,} rows were left out: "
-                f"no token in their first {self._limit:,} is to be learned"
+                f"no token in their first {self._limit:,} is supervised"
             )
         return notes
 
 
 class BlockSink:
-    """Documents one after the other, cut into blocks of equal length; all tokens are learned."""
+    """Documents one after the other, cut into blocks of equal length; all tokens are supervised."""
 
     def __init__(self, writer: IndexWriter, source: int, limit: int) -> None:
         """`limit`: tokens of a block."""

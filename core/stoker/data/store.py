@@ -1,4 +1,4 @@
-"""The tokenised index: every row's tokens, which of them are learned, and the counts.
+"""The tokenised index: every row's tokens, which of them are supervised, and the counts.
 
 Kept as one Arrow file, read through the memory map, so that a data set larger than memory costs
 nothing to open and all ranks of a machine share its pages.

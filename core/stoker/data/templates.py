@@ -57,12 +57,14 @@ class ChatTemplate:
         self._closers = tuple(special_strings(tokenizer))
 
     def render(self, conversation: Conversation) -> Rendered:
-        """The conversation as text with the spans of its learned turns.
+        """The conversation as text with the spans of its supervised turns.
 
         Raises `RowError` when the template refuses the conversation or leaves a turn out.
         """
         view = _View(self, conversation)
-        spans = [view.span(turn) for turn, learned in enumerate(conversation.learned) if learned]
+        spans = [
+            view.span(turn) for turn, supervised in enumerate(conversation.supervised) if supervised
+        ]
         view.check_complete()
         open_turns = sum(not view.text[:stop].endswith(self._closers) for _, stop in spans)
         return Rendered(view.text, spans, open_turns)

@@ -64,7 +64,9 @@ class Lora(Plugin[LoraConfig]):
     def adapt_model(self, run: Run, model: nn.Module) -> None:
         from stoker_plugins.lora.adapter import inject
 
-        inject(model, self.config, str(run.recipe.model.path))
+        # Other programs know a hub id or a directory, but no name that a plugin provides.
+        named = run.recipe.model.path
+        inject(model, self.config, str(run.model_directory) if ":" in named else named)
 
     @hookimpl
     def collect_initial_values(self, run: Run, model: nn.Module) -> Mapping[str, InitialValue]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from stoker.data.encode import Encoder, learned_tokens, tokenizer_threads
+from stoker.data.encode import Encoder, supervised_tokens, tokenizer_threads
 from stoker.data.formats import Completion, Example, RowError, Text, parse_row
 from stoker.errors import StokerError
 
@@ -19,12 +19,12 @@ MakeTokenizer = Callable[..., PreTrainedTokenizerFast]
 def _encode(
     tokenizer: PreTrainedTokenizerFast, example: Example, **options: str
 ) -> tuple[list[str], list[str]]:
-    """All tokens, and the learned ones."""
+    """All tokens, and the supervised ones."""
     encoder = Encoder(tokenizer, **options)  # type: ignore[arg-type]
     rows = encoder.encode(encoder.passages(example))
     ids = np.concatenate([ids for ids, _ in rows])
-    learned = np.concatenate([mask for _, mask in rows])
-    return tokenizer.convert_ids_to_tokens(ids), tokenizer.convert_ids_to_tokens(ids[learned])
+    supervised = np.concatenate([mask for _, mask in rows])
+    return tokenizer.convert_ids_to_tokens(ids), tokenizer.convert_ids_to_tokens(ids[supervised])
 
 
 def _chat(*turns: tuple[str, str]) -> Example:
@@ -32,43 +32,43 @@ def _chat(*turns: tuple[str, str]) -> Example:
 
 
 def test_the_mask_of_a_conversation_by_hand(tokenizer: PreTrainedTokenizerFast) -> None:
-    tokens, learned = _encode(tokenizer, _chat(("user", "hi"), ("assistant", "yo")))
+    tokens, supervised = _encode(tokenizer, _chat(("user", "hi"), ("assistant", "yo")))
     assert tokens == [
         *("<|im_start|>", *"user", "Ċ", *"hi", "<|im_end|>", "Ċ"),
         *("<|im_start|>", *"assistant", "Ċ", *"yo", "<|im_end|>", "Ċ"),
     ]
-    assert learned == ["y", "o", "<|im_end|>"]
+    assert supervised == ["y", "o", "<|im_end|>"]
 
 
-def test_all_bytes_of_a_character_are_learned(tokenizer: PreTrainedTokenizerFast) -> None:
-    _, learned = _encode(tokenizer, _chat(("user", "é"), ("assistant", "日é")))
-    assert len(learned) == 3 + 2 + 1
+def test_all_bytes_of_a_character_are_supervised(tokenizer: PreTrainedTokenizerFast) -> None:
+    _, supervised = _encode(tokenizer, _chat(("user", "é"), ("assistant", "日é")))
+    assert len(supervised) == 3 + 2 + 1
 
 
 def test_completion_learns_what_follows_the_prompt_and_eos(
     tokenizer: PreTrainedTokenizerFast,
 ) -> None:
-    tokens, learned = _encode(tokenizer, Completion("ab", "cd"))
+    tokens, supervised = _encode(tokenizer, Completion("ab", "cd"))
     assert tokens == ["a", "b", "c", "d", "<|eos|>"]
-    assert learned == ["c", "d", "<|eos|>"]
+    assert supervised == ["c", "d", "<|eos|>"]
 
 
-def test_a_token_that_joins_prompt_and_answer_is_learned(make_tokenizer: MakeTokenizer) -> None:
+def test_a_token_that_joins_prompt_and_answer_is_supervised(make_tokenizer: MakeTokenizer) -> None:
     tokenizer = make_tokenizer(merges=(("Ġ", "y"),))
-    tokens, learned = _encode(tokenizer, Completion("Q: ", "yes"))
+    tokens, supervised = _encode(tokenizer, Completion("Q: ", "yes"))
     assert tokens == ["Q", ":", "Ġy", "e", "s", "<|eos|>"]
-    assert learned == ["Ġy", "e", "s", "<|eos|>"]
+    assert supervised == ["Ġy", "e", "s", "<|eos|>"]
 
 
-def test_white_space_is_learned_though_its_offsets_are_trimmed_away(
+def test_white_space_is_supervised_though_its_offsets_are_trimmed_away(
     make_tokenizer: MakeTokenizer,
 ) -> None:
     # Llama 3 and GPT-2 report an empty range for a token of white space: indentation must not be lost.
     tokenizer = make_tokenizer(adds_bos=True, merges=(("Ġ", "Ġ"),))
     trimmed = tokenizer("a  b", add_special_tokens=False, return_offsets_mapping=True)
     assert trimmed["offset_mapping"][1] == (3, 3)
-    _, learned = _encode(tokenizer, _chat(("user", "  a  "), ("assistant", "  b  c  ")))
-    assert learned == ["ĠĠ", "b", "ĠĠ", "c", "ĠĠ", "<|im_end|>"]
+    _, supervised = _encode(tokenizer, _chat(("user", "  a  "), ("assistant", "  b  c  ")))
+    assert supervised == ["ĠĠ", "b", "ĠĠ", "c", "ĠĠ", "<|im_end|>"]
 
 
 def test_bos_is_put_once(make_tokenizer: MakeTokenizer) -> None:
@@ -91,22 +91,22 @@ def test_a_tokenizer_without_bos_gets_none(tokenizer: PreTrainedTokenizerFast) -
 
 
 def test_eos_that_is_there_already_is_not_doubled(tokenizer: PreTrainedTokenizerFast) -> None:
-    tokens, learned = _encode(tokenizer, Completion("a", "b<|eos|>"))
+    tokens, supervised = _encode(tokenizer, Completion("a", "b<|eos|>"))
     assert tokens == ["a", "b", "<|eos|>"]
-    assert learned == ["b", "<|eos|>"]
+    assert supervised == ["b", "<|eos|>"]
 
 
 def test_supervise_all_learns_prompts_too(tokenizer: PreTrainedTokenizerFast) -> None:
-    tokens, learned = _encode(tokenizer, Completion("ab", "cd"), supervise="all")
-    assert learned == tokens
+    tokens, supervised = _encode(tokenizer, Completion("ab", "cd"), supervise="all")
+    assert supervised == tokens
 
 
 def test_alpaca_without_a_chat_template_uses_its_own_layout(make_tokenizer: MakeTokenizer) -> None:
     tokenizer = make_tokenizer(chat_template=None)
     encoder = Encoder(tokenizer)
     example = parse_row({"instruction": "Sing.", "output": "La"}, "alpaca")
-    ((ids, learned),) = encoder.encode(encoder.passages(example))
-    assert tokenizer.decode(ids[learned]) == "La<|eos|>"
+    ((ids, supervised),) = encoder.encode(encoder.passages(example))
+    assert tokenizer.decode(ids[supervised]) == "La<|eos|>"
     assert encoder.plain_rows == 1
 
 
@@ -146,20 +146,20 @@ def test_a_long_document_is_cut_at_line_ends_and_nothing_is_lost(
 
 @given(prompt=st.text(max_size=20), answer=st.text(max_size=20), tail=st.text(max_size=20))
 @settings(deadline=None, max_examples=60)
-def test_the_learned_tokens_spell_exactly_the_answer(
+def test_the_supervised_tokens_spell_exactly_the_answer(
     make_tokenizer: MakeTokenizer, prompt: str, answer: str, tail: str
 ) -> None:
     tokenizer = make_tokenizer()
     example = _chat(("user", prompt), ("assistant", answer), ("user", tail), ("assistant", "z"))
     encoder = Encoder(tokenizer)
-    ((ids, learned),) = encoder.encode(encoder.passages(example))
-    assert tokenizer.decode(ids[learned]) == f"{answer}<|im_end|>z<|im_end|>"
+    ((ids, supervised),) = encoder.encode(encoder.passages(example))
+    assert tokenizer.decode(ids[supervised]) == f"{answer}<|im_end|>z<|im_end|>"
 
 
-def test_learned_tokens_compares_ends_only() -> None:
+def test_supervised_tokens_compares_ends_only() -> None:
     offsets = [(0, 2), (2, 5), (4, 5), (5, 7), (7, 7), (9, 9)]
-    assert learned_tokens(offsets, [(4, 7)]).tolist() == [False, True, True, True, True, False]
-    assert learned_tokens([], [(0, 5)]).tolist() == []
+    assert supervised_tokens(offsets, [(4, 7)]).tolist() == [False, True, True, True, True, False]
+    assert supervised_tokens([], [(0, 5)]).tolist() == []
 
 
 def test_tokenizer_threads_are_off_afterwards_unless_the_user_decides(

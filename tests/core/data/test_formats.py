@@ -13,7 +13,7 @@ def _conversation(row: dict[str, Any], data_format: Any) -> Conversation:
     return example
 
 
-def test_text_is_learned_as_a_whole() -> None:
+def test_text_is_supervised_as_a_whole() -> None:
     assert parse_row({"text": "once", "id": 3}, "text") == Text("once")
 
 
@@ -30,7 +30,7 @@ def test_alpaca_joins_instruction_and_input_into_one_question() -> None:
         {"role": "user", "content": "Add.\n\n2, 2"},
         {"role": "assistant", "content": "4"},
     ]
-    assert example.learned == (False, False, True)
+    assert example.supervised == (False, False, True)
 
 
 @pytest.mark.parametrize("empty", [{}, {"input": ""}, {"input": None}])
@@ -57,10 +57,10 @@ def test_alpaca_with_input_uses_the_longer_prompt() -> None:
 def test_messages_learn_all_assistant_turns() -> None:
     roles = ["system", "user", "assistant", "user", "assistant"]
     row = {"messages": [{"role": role, "content": "x"} for role in roles]}
-    assert _conversation(row, "messages").learned == (False, False, True, False, True)
+    assert _conversation(row, "messages").supervised == (False, False, True, False, True)
 
 
-def test_a_message_of_weight_0_is_not_learned_and_its_weight_not_shown_to_the_template() -> None:
+def test_a_message_of_weight_0_is_not_supervised_and_its_weight_not_shown_to_the_template() -> None:
     row = {
         "messages": [
             {"role": "user", "content": "a"},
@@ -70,7 +70,7 @@ def test_a_message_of_weight_0_is_not_learned_and_its_weight_not_shown_to_the_te
         ]
     }
     example = _conversation(row, "messages")
-    assert example.learned == (False, False, False, True)
+    assert example.supervised == (False, False, False, True)
     assert all("weight" not in message for message in example.messages)
 
 
@@ -97,7 +97,7 @@ def test_sharegpt_names_become_roles() -> None:
     }
     example = _conversation(row, "sharegpt")
     assert [message["role"] for message in example.messages] == ["system", "user", "assistant"]
-    assert example.learned == (False, False, True)
+    assert example.supervised == (False, False, True)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Each template is the skeleton of a family in use; the learned text is written out by hand."""
+"""Each template is the skeleton of a family in use; the supervised text is written out by hand."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _conversation(*turns: tuple[str, str]) -> Conversation:
     return example
 
 
-def _learned(rendered: Rendered) -> list[str]:
+def _supervised(rendered: Rendered) -> list[str]:
     return [rendered.text[start:stop] for start, stop in rendered.spans]
 
 
@@ -79,7 +79,7 @@ TWO_TURNS = _conversation(("user", "a?"), ("assistant", "b."), ("user", "c?"), (
 
 
 @pytest.mark.parametrize(
-    ("template", "learned", "open_turns"),
+    ("template", "supervised", "open_turns"),
     [
         (CHATML, ["b.<|im_end|>", "d.<|im_end|>"], 0),
         (LLAMA2, [" b. <|eos|>", " d. <|eos|>"], 0),
@@ -90,11 +90,11 @@ TWO_TURNS = _conversation(("user", "a?"), ("assistant", "b."), ("user", "c?"), (
     ],
     ids=["chatml", "llama2", "qwen3", "moving-system", "plain", "one-eos"],
 )
-def test_answers_and_what_ends_them_are_learned(
-    make_tokenizer: MakeTokenizer, template: str, learned: list[str], open_turns: int
+def test_answers_and_what_ends_them_are_supervised(
+    make_tokenizer: MakeTokenizer, template: str, supervised: list[str], open_turns: int
 ) -> None:
     rendered = ChatTemplate(make_tokenizer(template)).render(TWO_TURNS)
-    assert _learned(rendered) == learned
+    assert _supervised(rendered) == supervised
     assert rendered.open_turns == open_turns
 
 
@@ -103,7 +103,7 @@ def test_chatml_learns_neither_the_line_end_after_a_turn_nor_the_header(
 ) -> None:
     rendered = ChatTemplate(make_tokenizer(CHATML)).render(TWO_TURNS)
     rest = rendered.text
-    for answer in _learned(rendered):
+    for answer in _supervised(rendered):
         rest = rest.replace(answer, "_")
     assert rest == (
         "<|im_start|>user\na?<|im_end|>\n<|im_start|>assistant\n_\n"
@@ -122,7 +122,7 @@ def test_an_answer_that_repeats_the_question_is_found_in_its_place(
         assert rendered.text.count("x", 0, starts[1]) == 3
 
 
-def test_thoughts_are_learned_where_the_template_keeps_them(make_tokenizer: MakeTokenizer) -> None:
+def test_thoughts_are_supervised_where_the_template_keeps_them(make_tokenizer: MakeTokenizer) -> None:
     thinking = _conversation(
         ("user", "a?"),
         ("assistant", "<think>one</think>b."),
@@ -130,7 +130,7 @@ def test_thoughts_are_learned_where_the_template_keeps_them(make_tokenizer: Make
         ("assistant", "<think>two</think>d."),
     )
     rendered = ChatTemplate(make_tokenizer(QWEN3)).render(thinking)
-    assert _learned(rendered) == ["b.<|im_end|>", "<think>\ntwo\n</think>\n\nd.<|im_end|>"]
+    assert _supervised(rendered) == ["b.<|im_end|>", "<think>\ntwo\n</think>\n\nd.<|im_end|>"]
 
 
 def test_a_system_message_that_moves_does_not_move_the_mask(make_tokenizer: MakeTokenizer) -> None:
@@ -145,27 +145,27 @@ def test_a_system_message_that_moves_does_not_move_the_mask(make_tokenizer: Make
     )
     assert rendered.text == "[INST] a?[/INST] b.<|eos|>[INST] Be brief.\n\nc?[/INST] d.<|eos|>"
     # The first turn starts with its words here: no prefix shows where generation would begin.
-    assert _learned(rendered) == ["b.<|eos|>", " d.<|eos|>"]
+    assert _supervised(rendered) == ["b.<|eos|>", " d.<|eos|>"]
 
 
 def test_turns_of_weight_0_are_left_out(make_tokenizer: MakeTokenizer) -> None:
     conversation = Conversation(TWO_TURNS.messages, (False, False, False, True))
     rendered = ChatTemplate(make_tokenizer(CHATML)).render(conversation)
-    assert _learned(rendered) == ["d.<|im_end|>"]
+    assert _supervised(rendered) == ["d.<|im_end|>"]
 
 
-def test_several_answers_in_a_row_are_all_learned(make_tokenizer: MakeTokenizer) -> None:
+def test_several_answers_in_a_row_are_all_supervised(make_tokenizer: MakeTokenizer) -> None:
     rendered = ChatTemplate(make_tokenizer(CHATML)).render(
         _conversation(("user", "a?"), ("assistant", "b"), ("tool", "c"), ("assistant", "d"))
     )
-    assert _learned(rendered) == ["b<|im_end|>", "d<|im_end|>"]
+    assert _supervised(rendered) == ["b<|im_end|>", "d<|im_end|>"]
 
 
 def test_an_answer_may_come_first(make_tokenizer: MakeTokenizer) -> None:
     rendered = ChatTemplate(make_tokenizer(CHATML)).render(
         _conversation(("assistant", "hi"), ("user", "a?"), ("assistant", "b"))
     )
-    assert _learned(rendered) == ["hi<|im_end|>", "b<|im_end|>"]
+    assert _supervised(rendered) == ["hi<|im_end|>", "b<|im_end|>"]
 
 
 def test_a_conversation_without_an_answer_teaches_nothing(make_tokenizer: MakeTokenizer) -> None:
@@ -176,7 +176,7 @@ def test_white_space_an_answer_ends_in_is_kept(make_tokenizer: MakeTokenizer) ->
     rendered = ChatTemplate(make_tokenizer(CHATML)).render(
         _conversation(("user", "a?"), ("assistant", " b \n"))
     )
-    assert _learned(rendered) == [" b \n<|im_end|>"]
+    assert _supervised(rendered) == [" b \n<|im_end|>"]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_tool_result_written_as_json_counts_as_rendered(make_tokenizer: MakeTo
     rendered = ChatTemplate(make_tokenizer(template)).render(
         _conversation(("user", "a"), ("tool", 'say "h\u00e9"\n'), ("assistant", "b"))
     )
-    assert _learned(rendered) == ["b<|im_end|>"]
+    assert _supervised(rendered) == ["b<|im_end|>"]
 
 
 def test_the_recipe_s_template_goes_before_the_tokenizer_s(make_tokenizer: MakeTokenizer) -> None:
@@ -227,7 +227,7 @@ def test_the_recipe_s_template_goes_before_the_tokenizer_s(make_tokenizer: MakeT
 def test_tools_reach_the_template(make_tokenizer: MakeTokenizer) -> None:
     template = "{% if tools %}{{ tools | length }} tools{% endif %}" + CHATML
     tool: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {}}}
-    conversation = Conversation(TWO_TURNS.messages, TWO_TURNS.learned, tools=[tool])
+    conversation = Conversation(TWO_TURNS.messages, TWO_TURNS.supervised, tools=[tool])
     rendered = ChatTemplate(make_tokenizer(template)).render(conversation)
     assert rendered.text.startswith("1 tools")
-    assert _learned(rendered) == ["b.<|im_end|>", "d.<|im_end|>"]
+    assert _supervised(rendered) == ["b.<|im_end|>", "d.<|im_end|>"]
