@@ -69,6 +69,19 @@ def test_a_run_ends_early_with_the_best_checkpoint_as_its_result(tmp_path: Path)
     assert fit.directory.read_record().result == f"checkpoints/{fit.outcome.checkpoint.name}"
 
 
+def test_the_model_it_began_with_is_not_saved_as_an_improvement(tmp_path: Path) -> None:
+    """The first evaluation is before the first step; with this rate nothing after it is better."""
+    fit = tiny_fit(
+        tmp_path,
+        {"early_stopping": {"patience": 9}},
+        ["train.steps=3", "train.learning_rate=1e-9", "train.evaluate_every=1"],
+    )
+    saved = [e["step"] for e in fit.of_kind("checkpoint") if e["phase"] == "committed"]
+    evaluations = [event["eval_loss"] for event in fit.of_kind("evaluate")]
+    improved = [s for s in (1, 2, 3) if evaluations[s] < min(evaluations[:s])]
+    assert set(saved) == {3, *improved}
+
+
 def test_any_logged_number_can_be_watched(tmp_path: Path) -> None:
     fit = tiny_fit(
         tmp_path,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, init_empty_weights
 from torch import Tensor, nn
 
+from stoker.errors import UsageError
 from stoker.train.distributed import connect
 from stoker.train.engine import Piece
 from stoker.train.finite import FiniteGuard
@@ -26,10 +28,21 @@ if TYPE_CHECKING:
 OPTIMIZER_STATES = ("exp_avg", "exp_avg_sq")
 
 
+def refuse_launcher_settings(environment: Mapping[str, str]) -> None:
+    """Raise `UsageError` where `accelerate launch` was told to shard: the recipe alone says that."""
+    for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"):
+        if environment.get(name, "").lower() in ("1", "true"):
+            raise UsageError(
+                f"accelerate launch has set {name}, but the recipe says how a run is sharded.",
+                hint="Launch without that option, or clear it in accelerate's own configuration.",
+            )
+
+
 class DefaultEngine:
     """Replicates the model; gradients are averaged by DDP during the last micro-batch's backward."""
 
     def __init__(self, run: Run) -> None:
+        refuse_launcher_settings(os.environ)
         connect(run)
         # Buckets hold the gradients themselves, and buffers are equal by construction.
         ddp = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)

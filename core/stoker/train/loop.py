@@ -31,6 +31,7 @@ def train(
     decision = Decision()
     if state.step == 0:
         evaluator.run()
+        boundary.check_interrupted()
         log.restart_clock()
 
     for step in data:  # the steps that are left, their batches made ahead of time

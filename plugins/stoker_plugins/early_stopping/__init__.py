@@ -84,17 +84,19 @@ class EarlyStopping(Plugin[EarlyStoppingConfig]):
     def _measure(self, step: int, value: float) -> None:
         sign = 1.0 if self.config.mode == "min" else -1.0
         best = math.inf if self.best is None else sign * self.best
-        self._improved = sign * value < best - self.config.min_delta
-        if self._improved:
+        improved = sign * value < best - self.config.min_delta
+        # Before the first step there is nothing to save that is not there already.
+        self._improved = improved and step > 0
+        if improved:
             self.best, self.best_step, self.without_improvement = value, step, 0
         else:
             self.without_improvement += 1
 
     @hookimpl
     def should_checkpoint(self, state: State) -> bool:
-        """Save the best, when the model has taken a step since it was loaded."""
+        """Save the best, at the very step that was measured."""
         improved, self._improved = self._improved, False
-        return improved and state.step > 0
+        return improved
 
     @hookimpl
     def should_stop(self, state: State) -> bool:
