@@ -7,8 +7,11 @@ does not chain results, and after a raise skips the rest without naming anyone.
 from __future__ import annotations
 
 import inspect
+import json
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from stoker import hookspecs
@@ -26,6 +29,9 @@ def hook_kind(name: str) -> str:
     kinds = {"on": "notify", "collect": "collect", "should": "vote", "make": "own", "export": "own"}
     return kinds[prefix]
 
+
+BUILDING = frozenset({"stage", "own", "collect"})
+"""Kinds whose results make the run what it is: a raise in them is fatal whatever the policy."""
 
 HOOK_NAMES = tuple(
     name
@@ -70,6 +76,7 @@ class Hooks:
     ) -> None:
         self.plugins = dict(plugins or {})
         self.report = report or (lambda message: None)
+        self._left_out: set[str] = set()
         self._implementations = {name: self._resolve(name) for name in HOOK_NAMES}
 
     def _resolve(self, hook: str) -> list[Implementation]:
@@ -91,12 +98,13 @@ class Hooks:
             try:
                 results.append((implementation.plugin_name, implementation(arguments)))
             except Exception as error:
-                if implementation.plugin.failure_policy != "degrade":
+                if implementation.plugin.failure_policy != "degrade" or hook_kind(hook) in BUILDING:
                     raise
                 self._leave_out(implementation.plugin_name, hook, error)
         return results
 
     def _leave_out(self, plugin_name: str, hook: str, error: Exception) -> None:
+        self._left_out.add(plugin_name)
         for implementations in self._implementations.values():
             implementations[:] = [i for i in implementations if i.plugin_name != plugin_name]
         self.report(
@@ -159,15 +167,50 @@ class Hooks:
             return []
         return [name for name, result in self._call_all(hook, arguments) if result]
 
+    def tell_failure(self, **arguments: Any) -> None:
+        """`on_exception` of every plugin; what one of them raises does not keep it from the others."""
+        for implementation in self._implementations["on_exception"]:
+            try:
+                implementation(arguments)
+            except Exception as error:
+                # The first error is the one to show; this one goes to the log beside it.
+                traceback.print_exception(error)
+
     def save_state(self) -> dict[str, Any]:
-        """State of all plugins, by name, for a checkpoint."""
-        return {name: state for name, plugin in self.plugins.items() if (state := plugin.save_state())}
+        """State of all plugins, by name, for a checkpoint. Raises what a fatal plugin raises."""
+        states: dict[str, Any] = {}
+        for name, plugin in self.plugins.items():
+            state = self._guarded(name, "save_state", partial(_json_able, plugin))
+            if state:
+                states[name] = state
+        return states
 
     def load_state(self, states: Mapping[str, Any]) -> None:
         """Give each plugin the state it saved; state of plugins that are gone is ignored."""
         for name, plugin in self.plugins.items():
             if name in states:
-                plugin.load_state(states[name])
+                self._guarded(name, "load_state", partial(plugin.load_state, states[name]))
+
+    def _guarded(self, name: str, method: str, call: Callable[[], Any]) -> Any:
+        """Call a method that is no hook with the same blame and the same policy."""
+        if name in self._left_out:
+            return None
+        try:
+            return call()
+        except StokerError:
+            raise
+        except Exception as error:
+            if self.plugins[name].failure_policy == "degrade":
+                self._leave_out(name, method, error)
+                return None
+            error.add_note(f"raised by plugin {name!r} in {method}")
+            raise
+
+
+def _json_able(plugin: Plugin[Any]) -> dict[str, Any]:
+    state = plugin.save_state()
+    json.dumps(state, allow_nan=False)
+    return state
 
 
 def two_owners_message(hook: str, names: Sequence[str]) -> str:

@@ -40,12 +40,14 @@ order it saw with this block, line by line.
         on_gradients(state)                     complete and unscaled, before clipping
         on_step_end(state, metrics)             device tensors: reading one is a synchronisation
         on_log(state, rows)                     host numbers, at log points only
-        should_evaluate(state)                  asked at every boundary, and again after an evaluation
+        should_evaluate(state)                  the answer counts one step later between log points
         should_checkpoint(state)
         should_stop(state)
         at an evaluation:
             on_evaluate_start(state)
             on_evaluate_end(state, metrics)
+            should_checkpoint(state)            asked again, and heard at once
+            should_stop(state)
         at a checkpoint:                        plugin.save_state()
             on_checkpoint_committed(state, checkpoint)
             make_result(state)

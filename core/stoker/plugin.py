@@ -63,7 +63,11 @@ class Plugin(Generic[ConfigT]):
     before: ClassVar[tuple[str, ...]] = ()
     """Within one hook, run before these where they are enabled."""
     failure_policy: ClassVar[Literal["fatal", "degrade"]] = "fatal"
-    """`degrade`: a raise in a hook is reported once and the plugin is left out from then on."""
+    """`degrade`: a raise is reported once and the plugin is left out from then on.
+
+    In hooks that notify or vote, and in `save_state` and `load_state`. What builds the run
+    (`collect_*`, `make_*`, the stages) is always fatal: ranks may not differ.
+    """
 
     def __init__(self, config: ConfigT) -> None:
         self.config = config

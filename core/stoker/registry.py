@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from stoker import hookspecs
 from stoker.dispatch import HOOK_NAMES, hook_kind, two_owners_message
-from stoker.errors import PluginError
+from stoker.errors import PluginError, StokerError
 from stoker.plugin import PROJECT_NAME, Plugin
 from stoker.recipe.problems import did_you_mean
 
@@ -118,6 +118,13 @@ def configure_plugin(
         first = error.errors()[0]
         key = ".".join(str(part) for part in ("plugins", name, *first["loc"]))
         raise PluginError(f"{key}: {first['msg']}.") from error
+    except StokerError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"plugin {name!r} could not be made: {type(error).__name__}: {error}",
+            hint="Look at its __init__, or take it out of the recipe.",
+        ) from error
 
 
 def order_plugins(classes: Mapping[str, type[Plugin[Any]]]) -> list[str]:
@@ -196,6 +203,21 @@ def make_plugins(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Plugin[An
     }
     _register(plugins)
     return plugins
+
+
+def arrange(plugins: Mapping[str, Plugin[Any]]) -> dict[str, Plugin[Any]]:
+    """Check instances that are at hand as `make_plugins` does, and put them in calling order.
+
+    Raises `PluginError`.
+    """
+    classes = {name: type(plugin) for name, plugin in plugins.items()}
+    for name, plugin_class in classes.items():
+        validate_hooks(name, plugin_class)
+    for _, message in combination_errors(classes):
+        raise PluginError(message)
+    ordered = {name: plugins[name] for name in order_plugins(classes)}
+    _register(ordered)
+    return ordered
 
 
 def _register(plugins: Mapping[str, Plugin[Any]]) -> pluggy.PluginManager:

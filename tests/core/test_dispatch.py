@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -122,6 +123,49 @@ def test_a_degrading_plugin_is_reported_once_and_left_out() -> None:
     assert len(reports) == 1
     assert "'tracker' raised in on_log" in reports[0]
     assert "KeyError" in reports[0]
+
+
+def test_a_plugin_that_builds_the_run_may_not_degrade() -> None:
+    hooks = Hooks({"kernels": raising("patch_model", "degrade")})
+    with pytest.raises(KeyError):
+        hooks.stage("patch_model", run=None, model=None)
+
+
+def stateful(policy: str, state: Any) -> Plugin[Any]:
+    def save_state(self: Any) -> Any:
+        return state()
+
+    return type("Stateful", (Base,), {"save_state": save_state, "failure_policy": policy})()
+
+
+def fail() -> Any:
+    raise KeyError("boom")
+
+
+@pytest.mark.parametrize("state", [fail, lambda: {"values": {1, 2}}, lambda: {"loss": math.nan}])
+def test_state_that_cannot_be_saved_names_the_plugin(state: Any) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)) as caught:
+        Hooks({"tracker": stateful("fatal", state)}).save_state()
+    assert caught.value.__notes__ == ["raised by plugin 'tracker' in save_state"]
+    reports: list[str] = []
+    assert Hooks({"tracker": stateful("degrade", state)}, reports.append).save_state() == {}
+    assert "'tracker' raised in save_state" in reports[0]
+
+
+def test_every_plugin_hears_of_a_failure_even_if_one_of_them_raises(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Hears(Base):
+        heard = False
+
+        @hookimpl
+        def on_exception(self) -> None:
+            self.heard = True
+
+    second = Hears()
+    Hooks({"a": raising("on_exception"), "b": second}).tell_failure(run=None, error=None)
+    assert second.heard
+    assert "raised by plugin 'a' in on_exception" in capsys.readouterr().err
 
 
 def test_state_goes_out_and_back_by_plugin_name() -> None:

@@ -12,7 +12,6 @@ from stoker import hookspecs
 from stoker.dispatch import HOOK_NAMES
 from stoker.testing import tiny_fit
 
-VOTES = ["should_evaluate", "should_checkpoint", "should_stop"]
 NOT_IN_A_FIT = {"collect_problems", "make_model_files", "on_exception", "export_model"}
 """Called by other commands, for other paths, or instead of the rest; each is tested in its place."""
 
@@ -60,7 +59,7 @@ def expected(line: Line, steps: int, micro_batches: int, evaluations: set[int]) 
             elif child.words.startswith("repeat for every micro-batch"):
                 calls += walk(child.children, step) * micro_batches
             elif child.words.startswith("at an evaluation"):
-                calls += (walk(child.children, step) + VOTES) if step in evaluations else []
+                calls += walk(child.children, step) if step in evaluations else []
             elif child.words.startswith("at a checkpoint"):
                 checkpoint[:] = walk(child.children, step)
             elif child.words.startswith("at the end"):

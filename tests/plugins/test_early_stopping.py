@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stoker.errors import PluginError
 from stoker.testing import tiny_fit
 from stoker_plugins.early_stopping import EarlyStopping, EarlyStoppingConfig
 
@@ -70,16 +71,25 @@ def test_a_run_ends_early_with_the_best_checkpoint_as_its_result(tmp_path: Path)
 
 
 def test_the_model_it_began_with_is_not_saved_as_an_improvement(tmp_path: Path) -> None:
-    """The first evaluation is before the first step; with this rate nothing after it is better."""
+    """The first evaluation is before the first step, the next one after the third."""
     fit = tiny_fit(
         tmp_path,
         {"early_stopping": {"patience": 9}},
-        ["train.steps=3", "train.learning_rate=1e-9", "train.evaluate_every=1"],
+        ["train.steps=3", "train.evaluate_every=3"],
     )
     saved = [e["step"] for e in fit.of_kind("checkpoint") if e["phase"] == "committed"]
-    evaluations = [event["eval_loss"] for event in fit.of_kind("evaluate")]
-    improved = [s for s in (1, 2, 3) if evaluations[s] < min(evaluations[:s])]
-    assert set(saved) == {3, *improved}
+    assert saved == [3]
+
+
+def test_a_metric_that_nobody_measures_is_named_at_the_first_log_point(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"nothing called 'los' is measured.*grad_norm"):
+        tiny_fit(tmp_path, {"early_stopping": {"metric": "los"}})
+
+
+def test_patience_does_not_depend_on_how_often_checkpoints_are_written(tmp_path: Path) -> None:
+    early = {"metric": "loss", "patience": 1, "min_delta": 100.0}
+    settings = ["train.steps=20", "train.log_every=4", 'checkpoint.every="1 steps"']
+    assert tiny_fit(tmp_path, {"early_stopping": early}, settings).outcome.step == 8
 
 
 def test_any_logged_number_can_be_watched(tmp_path: Path) -> None:

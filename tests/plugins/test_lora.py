@@ -164,5 +164,22 @@ def test_an_adapter_of_another_shape_is_refused_before_anything_is_loaded(folder
     assert "r = 4, the recipe asks for 8" in found[0]
 
 
+@pytest.mark.parametrize("targets", [["q_proj"], ["q_proj", "k_proj"]])
+def test_an_adapter_of_other_targets_is_refused_both_ways(folder: Path, targets: list[str]) -> None:
+    fit = train(folder, targets=["q_proj", "v_proj"])
+    export(fit.directory, folder / "adapter", merge=False, step=None)
+    with pytest.raises(PluginError, match=r"does not fit: .*(k|v)_proj"):
+        train(folder, targets=targets, start_from=str(folder / "adapter"))
+
+
+def test_an_adapter_of_an_earlier_peft_says_less_and_is_taken_as_peft_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "adapter_model.safetensors").touch()
+    config = {"r": 4, "lora_alpha": 32, "peft_type": "LORA"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    assert problems(rank=4, start_from=str(tmp_path)) == []
+    (tmp_path / "adapter_config.json").write_text("{torn")
+    assert "cannot be read" in problems(rank=4, start_from=str(tmp_path))[0]
+
+
 def test_a_directory_that_is_no_adapter_is_refused(tmp_path: Path) -> None:
     assert "is no PEFT adapter" in problems(start_from=str(tmp_path))[0]

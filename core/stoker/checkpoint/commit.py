@@ -82,6 +82,12 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def remove_leftovers(parent: Path) -> None:
+    """Delete what an attempt that was killed left unfinished. Nobody may be writing meanwhile."""
+    for path in parent.glob(f"{TEMPORARY_PREFIX}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def remove(path: Path) -> None:
     """Delete a checkpoint: out of sight in one step first, so that no torso is ever found."""
     trash = path.with_name(f"{TEMPORARY_PREFIX}trash-{path.name}")

@@ -48,6 +48,8 @@ class Manifest:
     supervised_tokens: int
     best_eval_loss: float | None
     best_step: int
+    evaluated_step: int
+    """After which step the latest evaluation was; -1 before the first."""
     metrics: dict[str, float]
     recipe_fingerprint: str
     micro_batch_size: int

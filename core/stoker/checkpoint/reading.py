@@ -80,11 +80,19 @@ class CheckpointSource:
         self._pieces: dict[tuple[str, str], list[PieceEntry]] = {}
         for piece in checkpoint.manifest.pieces:
             self._pieces.setdefault((piece.name, piece.kind), []).append(piece)
+        self._states: dict[str, list[str]] = {}
+        for name, kind in self._pieces:
+            if kind not in ("weight", "buffer"):
+                self._states.setdefault(name, []).append(kind)
         self._open: dict[str, Any] = {}
 
     def has(self, name: str, kind: str) -> bool:
         """Whether the checkpoint holds it."""
         return (name, kind) in self._pieces
+
+    def optimizer_states(self, name: str) -> tuple[str, ...]:
+        """Kinds of optimizer state stored for a parameter."""
+        return tuple(self._states.get(name, ()))
 
     def names(self, kind: str = "weight") -> list[str]:
         """Names of all tensors of a kind."""

@@ -48,6 +48,8 @@ class Run:
     store: Any = None
     """torch's key-value store of this run's ranks; None for one rank."""
 
+    step: int = 0
+    """The last optimizer step that was applied."""
     base_modules: dict[str, Any] = field(default_factory=dict)
     """The model's modules by name as they were before any plugin changed the model."""
 

@@ -91,7 +91,7 @@ def tiny_fit(
     the run raises.
     """
     from stoker.dispatch import Hooks
-    from stoker.registry import make_plugins
+    from stoker.registry import arrange, make_plugins
     from stoker.run.context import Run
     from stoker.run.directory import RunDirectory
     from stoker.run.events import EventWriter, read_events
@@ -105,11 +105,16 @@ def tiny_fit(
     if directory is None:
         directory = RunDirectory.create(folder / "runs", _free_name(folder / "runs"), recipe)
     events = EventWriter(directory.events_path, attempt=1, rank=0)
-    enabled = {"recorder": recorder, **make_plugins(recipe.plugins), **given}
+    # The recorder stands beside the arrangement: it implements what only one plugin may own.
+    enabled = {"recorder": recorder, **arrange({**make_plugins(recipe.plugins), **given})}
     with _cache_in(folder / "cache"):
         hooks = Hooks(enabled, lambda message: events.write("alert", message=message))
         run = Run(recipe=recipe, hooks=hooks, directory=directory, events=events)
-        outcome = execute(run, SignalFlags())
+        try:
+            outcome = execute(run, SignalFlags())
+        except BaseException as error:
+            hooks.tell_failure(run=run, error=error)
+            raise
     return Fit(outcome, directory, list(read_events(directory.events_path)), recorder.timeline, run)
 
 

@@ -20,8 +20,15 @@ def register() -> None:
     AttentionInterface.register(CAUSAL_SDPA, sdpa_attention_forward)
 
 
-def default_implementation(config: Any, sequence_length: int) -> str | None:
-    """`stoker_causal_sdpa` where every layer attends to its whole past, else transformers' choice."""
+def default_implementation(config: Any, model_class: Any, sequence_length: int) -> str | None:
+    """`stoker_causal_sdpa` where every layer attends to its whole past, else transformers' choice.
+
+    Also transformers' choice for model classes that do not take attention from the interface.
+    """
+    if not all(
+        getattr(model_class, flag, False) for flag in ("_supports_sdpa", "_supports_attention_backend")
+    ):
+        return None
     text_config = config.get_text_config()
     layer_types = getattr(text_config, "layer_types", None) or []
     window = getattr(text_config, "sliding_window", None)

@@ -48,6 +48,7 @@ class Boundary:
         self._group = dist.new_group(backend="gloo") if run.world_size > 1 else None
         self._pending: tuple[torch.Tensor, dist.Work | None] | None = None
         self._carried = torch.zeros(3, dtype=torch.int32)
+        self._just_saved = False
         self._checkpoint_wanted = False
         self._every_steps, self._every_seconds = parse_interval(run.recipe.checkpoint.every)
         self._last_save = time.monotonic()
@@ -55,10 +56,11 @@ class Boundary:
     def decide(self, state: State, *, now: bool, before: Decision | None = None) -> Decision:
         """Agree on this boundary's wishes, at once (`now`) or with the previous boundary's answer.
 
-        `before` is what was decided earlier at the same boundary; nothing of it is lost.
+        `before` is what was decided earlier at the same boundary, before an evaluation; nothing of
+        it is lost, and nobody is asked for another evaluation.
         """
         started_earlier = self._collect()
-        started = self._start(self._wishes(state))
+        started = self._start(self._wishes(state, evaluated=before is not None))
         if now:
             started_earlier = torch.maximum(started_earlier, self._wait(started))
         else:
@@ -91,17 +93,19 @@ class Boundary:
             raise Interrupted("stopped during start-up, before the first step.")
 
     def saved(self) -> None:
-        """A checkpoint was committed: the clock of `checkpoint.every` starts anew."""
+        """A checkpoint was committed, which also answers the wishes for one that are under way."""
         self._last_save = time.monotonic()
+        self._just_saved = True
 
     def all_fine(self, fine: bool) -> bool:
         """Whether every rank says so. Collective; also a barrier."""
         return bool(self._wait(self._start([0, 0, int(not fine)]))[2] == 0)
 
-    def _wishes(self, state: State) -> list[int]:
+    def _wishes(self, state: State, *, evaluated: bool) -> list[int]:
         hooks = self.run.hooks
         stop, checkpoint, evaluate = self._pushed_wishes()
-        evaluate |= bool(hooks.vote("should_evaluate", state=state))
+        if not evaluated:
+            evaluate |= bool(hooks.vote("should_evaluate", state=state))
         checkpoint |= bool(hooks.vote("should_checkpoint", state=state))
         if self.run.is_main and 0 < self._every_seconds <= time.monotonic() - self._last_save:
             checkpoint |= True
@@ -138,7 +142,11 @@ class Boundary:
         """What was agreed since the last decision."""
         pending, self._pending = self._pending, None
         agreed, self._carried = self._carried, torch.zeros(3, dtype=torch.int32)
-        return agreed if pending is None else torch.maximum(agreed, self._wait(pending))
+        if pending is not None:
+            agreed = torch.maximum(agreed, self._wait(pending))
+        if self._just_saved:
+            agreed[1], self._just_saved = 0, False
+        return agreed
 
 
 def parse_interval(every: str) -> tuple[int, float]:

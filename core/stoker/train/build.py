@@ -177,6 +177,8 @@ def restore(state: State, checkpoint: Checkpoint, passed_over: list[str]) -> Non
     state.supervised_tokens = manifest.supervised_tokens
     state.best_eval_loss = manifest.best_eval_loss
     state.best_step = manifest.best_step
+    state.evaluated_step = manifest.evaluated_step
+    state.skipped_before = manifest.step - manifest.optimizer_steps
     state.metrics = dict(manifest.metrics)
     state.checkpoints = [
         known
@@ -201,6 +203,9 @@ class _ReportingSource:
 
     def has(self, name: str, kind: str) -> bool:
         return self.source.has(name, kind)
+
+    def optimizer_states(self, name: str) -> tuple[str, ...]:
+        return self.source.optimizer_states(name)
 
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Any:
         if kind == "weight":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,38 +18,55 @@ STEPS = 3
 
 
 class GradientCoverage:
-    """Watches the first three steps with a learning rate above 0.
+    """Watches the first three steps with a learning rate above 0 and finite gradients.
 
     A tensor whose gradient was never finite and non-zero on any rank is not trained: an adapter
     cut off by checkpointing, a frozen path, a forgotten module. Costs one synchronisation, at the
-    end of the third step.
+    end of the third step, and another for every three steps until three of them were finite.
     """
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.names = [name for name, p in state.model.named_parameters() if p.requires_grad]
-        self._seen: Tensor | None = torch.zeros(len(self.names), device=state.engine.device)
+        self.parameters = {n: p for n, p in state.model.named_parameters() if p.requires_grad}
+        self.names = list(self.parameters)
+        device = state.engine.device
+        self._seen: Tensor | None = torch.zeros(len(self.names), device=device)
+        self._counted = torch.zeros((), device=device)
         self._steps = 0
 
     def observe(self, learning_rate: float) -> None:
         """Look at the complete gradients of a step. Raises `StokerError` after the third."""
         if self._seen is None or learning_rate <= 0:
             return
-        self._seen = torch.maximum(self._seen, self._alive())
+        self._refuse_missing()
+        norms = self._largest()
+        finite = torch.isfinite(norms)
+        self._seen = torch.maximum(self._seen, ((norms > 0) & finite).float())
+        self._counted += finite.all()
         self._steps += 1
-        if self._steps == STEPS:
+        # SYNC: fp16 may skip its first steps, which say nothing about the adapter behind them.
+        if self._steps % STEPS == 0 and (self._counted >= STEPS or self.state.engine.failed()):
             self._judge(self._seen)
             self._seen = None
 
-    def _alive(self) -> Tensor:
-        parameters = dict(self.state.model.named_parameters())
+    def _refuse_missing(self) -> None:
+        """With several ranks a tensor outside the graph would stop the next reduction."""
+        missing = [name for name, p in self.parameters.items() if p.grad is None]
+        if missing and self.state.engine.world_size > 1:
+            raise StokerError(
+                f"{len(missing)} of {len(self.names)} trainable tensors take no part in the loss: "
+                f"{_some(missing)}.",
+                hint="Freeze them with [plugins.freeze]: ranks cannot average what is not there.",
+            )
+
+    def _largest(self) -> Tensor:
+        """Largest absolute element of each gradient; 0 where there is none."""
         zero = torch.zeros((), device=self.state.engine.device)
-        norms = [
-            zero if (gradient := parameters[name].grad) is None else gradient.float().abs().max()
-            for name in self.names
-        ]
-        stacked = torch.stack(norms)
-        return ((stacked > 0) & torch.isfinite(stacked)).float()
+        with_gradient = [p.grad for p in self.parameters.values() if p.grad is not None]
+        norms = iter(torch._foreach_norm(with_gradient, ord=math.inf) if with_gradient else ())
+        return torch.stack(
+            [zero if p.grad is None else next(norms).float() for p in self.parameters.values()]
+        )
 
     def _judge(self, seen: Tensor) -> None:
         # A run whose gradients are not finite is reported as such at the next log point.

@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, init_empty_weights
 from torch import Tensor, nn
 
-from stoker.errors import UsageError
+from stoker.errors import StokerError, UsageError
 from stoker.train.distributed import connect
 from stoker.train.engine import Piece
 from stoker.train.finite import FiniteGuard
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from stoker.run.context import Run
     from stoker.train.loss import Loss
     from stoker.train.weights import WeightSource
-
-OPTIMIZER_STATES = ("exp_avg", "exp_avg_sq")
 
 
 def refuse_launcher_settings(environment: Mapping[str, str]) -> None:
@@ -98,11 +96,12 @@ class DefaultEngine:
             self._load_states(source, name, parameter)
 
     def _load_states(self, source: WeightSource, name: str, parameter: nn.Parameter) -> None:
-        if not (parameter.requires_grad and source.has(name, OPTIMIZER_STATES[0])):
+        kinds = source.optimizer_states(name) if parameter.requires_grad else ()
+        if not kinds:
             return
         states = {
             kind: source.read(name, kind).view(parameter.shape).to(self.device, copy=True)
-            for kind in OPTIMIZER_STATES
+            for kind in kinds
         }
         step = torch.tensor(float(source.optimizer_steps), device=self.device)
         self.optimizer.state[parameter] = {"step": step, **states}
@@ -165,12 +164,26 @@ class DefaultEngine:
             if not parameter.requires_grad:
                 continue
             yield whole(name, "weight", parameter)
-            states = self.optimizer.state.get(parameter, {})
-            for kind in OPTIMIZER_STATES:
-                if kind in states:
-                    yield whole(name, kind, states[kind])
+            for kind, value in self._states_of(name, parameter):
+                yield whole(name, kind, value)
         for name, buffer in persistent_buffers(self.model):
             yield whole(name, "buffer", buffer)
+
+    def _states_of(self, name: str, parameter: nn.Parameter) -> Iterator[tuple[str, Tensor]]:
+        """The optimizer's tensors of a parameter's shape; its step count is in the manifest.
+
+        Raises `StokerError` for state that a checkpoint could not restore.
+        """
+        for kind, value in self.optimizer.state.get(parameter, {}).items():
+            if kind == "step" or value is None:
+                continue
+            if not isinstance(value, Tensor) or value.shape != parameter.shape:
+                raise StokerError(
+                    f"{type(self.optimizer).__name__} keeps {kind!r} for {name!r}, which is no tensor "
+                    "of the parameter's shape and cannot be saved.",
+                    hint="Use another optimizer.",
+                )
+            yield kind, value
 
 
 def whole(name: str, kind: str, tensor: Tensor) -> Piece:

@@ -27,7 +27,7 @@ class Piece:
 
     name: str
     kind: str
-    """`weight`, `exp_avg`, `exp_avg_sq` or `buffer`."""
+    """`weight`, `buffer`, or what the optimizer calls a tensor of its state, such as `exp_avg`."""
     shape: tuple[int, ...]
     """Shape of the whole tensor."""
     start: int

@@ -85,6 +85,7 @@ class Evaluator:
             "tokens": int(index.supervised_counts.sum()),
             "seconds": seconds,
         }
+        state.evaluated_step = state.step
         state.metrics.update(eval_loss=loss, best_eval_loss=state.best_eval_loss)
         if state.run.is_main:
             state.run.events.write("evaluate", step=state.step, best_step=state.best_step, **metrics)

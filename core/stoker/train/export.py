@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import init_empty_weights
+from safetensors import SafetensorError
 from torch import nn
 
 from stoker.checkpoint.reading import Checkpoint, CheckpointSource, list_checkpoints
 from stoker.dispatch import Hooks
-from stoker.errors import StokerError, UsageError
+from stoker.errors import StokerError, StorageError, UsageError
 from stoker.recipe.lock import read_lock
 from stoker.registry import make_plugins
 from stoker.run.context import Run
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter
 from stoker.train.build import construct_model, locate_model, weight_source
-from stoker.train.model import make_tokenizer, tie
+from stoker.train.model import make_model, make_tokenizer
 from stoker.train.precision import REGIMES
 from stoker.train.weights import WeightSource, fill, replace_parameters
 
@@ -50,28 +51,42 @@ def export(directory: RunDirectory, target: Path, *, merge: bool, step: int | No
     """Write a checkpoint's model to `target`, which must be new or empty.
 
     Written beside it first and renamed, so that a broken export is never mistaken for one.
-    Raises `UsageError` where there is nothing to export or the target is taken.
+    Raises `UsageError` where there is nothing to export or the target is taken, `StorageError`
+    where it cannot be written.
     """
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{target} is a file.", hint="Choose another directory for --to.")
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"{target} is not empty.", hint="Choose another directory for --to.")
     checkpoint = choose_checkpoint(directory, step)
     checkpoint.verify()
     run = export_run(directory)
-    source = CheckpointSource(checkpoint)
     unfinished = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        write_export(run, CheckpointSource(checkpoint), unfinished, merge=merge)
+        if target.exists():
+            target.rmdir()
+        os.rename(unfinished, target)
+    except (OSError, SafetensorError) as error:
+        raise StorageError(
+            f"{target} could not be written: {error}.", hint="Make room, or choose another place."
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def write_export(run: Run, source: WeightSource, directory: Path, *, merge: bool) -> None:
+    """Let the plugin that knows how write the model, else write it whole."""
     run.hooks.own(
         "export_model",
-        lambda: export_full(run, source, unfinished),
+        lambda: export_full(run, source, directory),
         run=run,
         source=source,
-        directory=unfinished,
+        directory=directory,
         merge=merge,
     )
-    if target.exists():
-        target.rmdir()
-    os.rename(unfinished, target)
 
 
 def choose_checkpoint(directory: RunDirectory, step: int | None) -> Checkpoint:
@@ -130,17 +145,15 @@ def export_full(run: Run, source: WeightSource, directory: Path, *, unties: bool
 
     `unties` writes a head of its own, also for a model whose head was its embedding.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.utils import logging
 
     if not sys.stderr.isatty():
         logging.disable_progress_bar()
-    config = AutoConfig.from_pretrained(run.model_directory)
-    if unties:
-        config.tie_word_embeddings = False
     with init_empty_weights(include_buffers=False):
-        model: Any = AutoModelForCausalLM.from_config(config)
-        tie(model)
+        model: Any = run.hooks.own(
+            "make_model", lambda: make_model(run, {}, unties=unties), run=run, engine=None
+        )
+    run.base_modules = dict(model.named_modules())
     _place(model)
     fill(model, weight_source(run, model, {}, [source]))
     model.to(export_dtype(run)).save_pretrained(directory)

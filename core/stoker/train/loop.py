@@ -29,7 +29,8 @@ def train(
     hooks, engine, recipe = state.run.hooks, state.engine, state.run.recipe.train
     log, coverage = StepLog(state), GradientCoverage(state)
     decision = Decision()
-    if state.step == 0:
+    # A stop may have cut off the evaluation that was due after the step a run goes on from.
+    if evaluation_due(state) and state.evaluated_step < state.step:
         evaluator.run()
         boundary.check_interrupted()
         log.restart_clock()
@@ -46,6 +47,7 @@ def train(
         coverage.observe(learning_rate)  # SYNC once, in the third step
         gradient_norm = engine.clip_gradients(recipe.max_grad_norm)
         engine.step(learning_rate)
+        state.run.step = plan.step
 
         state.tokens += plan.num_tokens
         state.supervised_tokens += plan.num_supervised
@@ -53,12 +55,12 @@ def train(
         hooks.notify("on_step_end", state=state, metrics=metrics)
 
         last = plan.step == state.total_steps
-        evaluation_due = last or plan.step % (recipe.evaluate_every or state.total_steps) == 0
-        log_point = evaluation_due or plan.step % recipe.log_every == 0
+        evaluates = evaluation_due(state)
+        log_point = evaluates or plan.step % recipe.log_every == 0
         if log_point:
             log_rows(state, log)  # SYNC
         decision = boundary.decide(state, now=log_point)
-        if evaluation_due or decision.evaluate:
+        if evaluates or decision.evaluate:
             log_rows(state, log)  # SYNC
             evaluator.run()  # SYNC
             decision = boundary.decide(state, now=True, before=decision)
@@ -71,6 +73,12 @@ def train(
             log_rows(state, log)  # SYNC
             break
     return decision if decision.stop else Decision(stop=FINISH)
+
+
+def evaluation_due(state: State) -> bool:
+    """At the start, every `evaluate_every` steps, and at the end."""
+    every = state.run.recipe.train.evaluate_every or state.total_steps
+    return state.step == state.total_steps or state.step % every == 0
 
 
 def run_micro_batches(state: State, step: Step) -> torch.Tensor:
@@ -93,10 +101,19 @@ def run_micro_batches(state: State, step: Step) -> torch.Tensor:
 
 
 def log_rows(state: State, log: StepLog) -> None:
-    """Bring the rows since the last log point to the host, write them, tell the plugins."""
+    """Bring the rows since the last log point to the host, write them, tell the plugins.
+
+    Raises `NonFiniteError`, after the rows of the good steps, if a step was not finite.
+    """
     rows = log.flush()
-    if not rows:
-        return
+    if rows:
+        tell_rows(state, rows)
+    if log.failure is not None:
+        raise log.failure
+
+
+def tell_rows(state: State, rows: list[dict[str, float]]) -> None:
+    """One `step` event for each row, then the plugins."""
     state.metrics.update(rows[-1])
     if state.run.is_main:
         for row in rows:

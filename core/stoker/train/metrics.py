@@ -36,6 +36,8 @@ class StepLog:
 
     def __init__(self, state: State) -> None:
         self.state = state
+        self.failure: NonFiniteError | None = None
+        """Set by `flush` when a step's gradients were not finite."""
         self._rows: list[_Row] = []
         self._clock = make_clock(state.engine.device)
 
@@ -67,8 +69,8 @@ class StepLog:
     def flush(self) -> list[dict[str, float]]:
         """One dictionary for each step since the last flush, equal on all ranks but for the times.
 
-        A synchronisation. Raises `NonFiniteError` for the first step whose gradients were not
-        finite.
+        A synchronisation. Ends before the first step whose gradients were not finite, and sets
+        `failure` then.
         """
         if not self._rows:
             return []
@@ -81,9 +83,9 @@ class StepLog:
         # SYNC: the only copy from device to host between two log points.
         host = torch.stack([losses, norms, failed]).tolist()
         seconds = self._clock.read()
-        for row, bad in zip(rows, host[2], strict=True):
-            if bad:
-                raise _non_finite(row.step)
+        good = next((number for number, bad in enumerate(host[2]) if bad), len(rows))
+        if good < len(rows):
+            self.failure = _non_finite(rows[good].step)
         return [
             {
                 "step": row.step,
@@ -96,7 +98,7 @@ class StepLog:
                 "step_seconds": step_seconds,
             }
             for row, loss, norm, step_seconds in zip(rows, host[0], host[1], seconds, strict=True)
-        ]
+        ][:good]
 
 
 def _non_finite(step: int) -> NonFiniteError:

@@ -48,12 +48,13 @@ def make_tokenizer(run: Run) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def make_model(run: Run, keyword_arguments: dict[str, Any]) -> nn.Module:
+def make_model(run: Run, keyword_arguments: dict[str, Any], *, unties: bool = False) -> nn.Module:
     """transformers' causal language model for the directory's config, with parameters unset.
 
+    `unties` gives the head a weight of its own, whatever the config says.
     Raises `UsageError` for a directory whose config transformers does not know.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
 
     trust = run.recipe.model.trust_remote_code
     try:
@@ -62,8 +63,11 @@ def make_model(run: Run, keyword_arguments: dict[str, Any]) -> nn.Module:
         raise UsageError(
             f"model.path: {run.model_directory} has no config that transformers can read: {error}"
         ) from error
+    if unties:
+        config.tie_word_embeddings = False
     attention.register()
-    chosen = attention.default_implementation(config, run.recipe.data.sequence_length)
+    model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    chosen = attention.default_implementation(config, model_class, run.recipe.data.sequence_length)
     keyword_arguments = {"attn_implementation": chosen, **keyword_arguments}
     model: nn.Module = AutoModelForCausalLM.from_config(
         config, trust_remote_code=trust, **keyword_arguments

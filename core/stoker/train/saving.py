@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
 import torch
 
-from stoker.checkpoint.commit import Commit, remove
+from stoker.checkpoint.commit import Commit, remove, remove_leftovers
 from stoker.checkpoint.manifest import Manifest
 from stoker.checkpoint.reading import Checkpoint
 from stoker.checkpoint.tensors import write_pieces
@@ -25,6 +26,8 @@ class Saver:
 
     def __init__(self, boundary: Boundary) -> None:
         self.boundary = boundary
+        if boundary.run.is_main:
+            remove_leftovers(boundary.run.directory.checkpoints_path)
         self.result: Checkpoint | None = None
         """What would be the run's result if it ended now; kept whatever else is deleted."""
 
@@ -34,6 +37,7 @@ class Saver:
         Raises `StorageError` on every rank when any of them could not write; nothing is left then.
         """
         if state.checkpoints and state.checkpoints[-1].step == state.step:
+            self.result = choose_result(state)
             return state.checkpoints[-1]
         run, started = state.run, time.monotonic()
         name = f"step-{state.step:08d}"
@@ -43,8 +47,7 @@ class Saver:
         commit = Commit(run.directory.checkpoints_path, name)
         self._together(state, commit, lambda: commit.begin() if run.is_main else None)
         self._together(state, commit, lambda: self._write(state, commit))
-        manifest = make_manifest(state)
-        self._together(state, commit, lambda: commit.seal(manifest) if run.is_main else None)
+        self._together(state, commit, lambda: commit.seal(make_manifest(state)) if run.is_main else None)
         checkpoint = Checkpoint(commit.final)
         state.checkpoints.append(checkpoint)
         self.boundary.saved()
@@ -68,10 +71,10 @@ class Saver:
     def _together(self, state: State, commit: Commit, action: object) -> None:
         """Run one phase on every rank; if it fails on any of them, it fails on all."""
         assert callable(action)
-        problem: OSError | None = None
+        problem: Exception | None = None
         try:
             action()
-        except OSError as error:
+        except Exception as error:
             problem = error
         if self.boundary.all_fine(problem is None):
             return
@@ -79,6 +82,8 @@ class Saver:
             commit.abandon()
         reason = str(problem or "another rank could not write its part")
         self._event(state, "failed", commit.final.name, message=reason)
+        if problem is not None and not isinstance(problem, OSError):
+            raise problem
         raise StorageError(
             f"the checkpoint of step {state.step} could not be written: {reason}.",
             hint=f"Make room or mend the disk that holds {commit.final.parent}.",
@@ -97,7 +102,15 @@ class Saver:
         for checkpoint in [c for c in state.checkpoints if c.step not in kept]:
             state.checkpoints.remove(checkpoint)
             if state.run.is_main:
-                remove(checkpoint.path)
+                self._delete(state, checkpoint)
+
+    def _delete(self, state: State, checkpoint: Checkpoint) -> None:
+        """A new checkpoint is durable, so an old one that resists is no reason to stop."""
+        try:
+            remove(checkpoint.path)
+        except OSError as error:
+            message = f"the old checkpoint {checkpoint.path.name} could not be deleted: {error}"
+            state.run.events.write("alert", message=message)
 
 
 def choose_result(state: State) -> Checkpoint:
@@ -109,22 +122,23 @@ def choose_result(state: State) -> Checkpoint:
 
 
 def make_manifest(state: State) -> Manifest:
-    """Everything about the state that is not a tensor."""
+    """Everything about the state that is not a tensor. On rank 0 only."""
     run = state.run
     if bool(state.engine.failed()):
         raise StokerError("refusing to save after non-finite gradients.")
     return Manifest(
         step=state.step,
-        optimizer_steps=state.step - int(state.engine.skipped()),
+        optimizer_steps=state.step - state.skipped_before - int(state.engine.skipped()),
         rows_consumed=state.step * run.recipe.train.batch_size,
         tokens=state.tokens,
         supervised_tokens=state.supervised_tokens,
         best_eval_loss=state.best_eval_loss,
         best_step=state.best_step,
-        metrics=dict(state.metrics),
+        evaluated_step=state.evaluated_step,
+        metrics={name: value for name, value in state.metrics.items() if math.isfinite(value)},
         recipe_fingerprint=run.recipe.fingerprint(),
         micro_batch_size=run.recipe.train.micro_batch_size,
         world_size=run.world_size,
-        plugins=run.hooks.save_state() if run.is_main else {},
+        plugins=run.hooks.save_state(),
         versions={"stoker": __version__, "torch": torch.__version__},
     )

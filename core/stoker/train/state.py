@@ -38,6 +38,10 @@ class State:
     supervised_tokens: int = 0
     best_eval_loss: float | None = None
     best_step: int = 0
+    evaluated_step: int = -1
+    """After which step the latest evaluation was; -1 before the first."""
+    skipped_before: int = 0
+    """Optimizer steps that earlier attempts skipped (fp16 overflows)."""
 
     # not saved
     metrics: dict[str, float] = field(default_factory=dict)

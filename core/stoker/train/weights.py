@@ -34,6 +34,10 @@ class WeightSource(Protocol):
         """Whether `read` of this name and kind can succeed."""
         ...
 
+    def optimizer_states(self, name: str) -> tuple[str, ...]:
+        """Kinds of optimizer state there are for a parameter, for example `exp_avg`."""
+        ...
+
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
         """Elements `start` to `stop` (default: the end) of the flattened tensor."""
         ...
@@ -53,19 +57,30 @@ class SafetensorsSource:
         """All tensor names in the files."""
         return self._files.keys()
 
+    def shape(self, name: str) -> torch.Size:
+        """Shape of a tensor, from the header of its file."""
+        return torch.Size(self._slice(name).get_shape())
+
+    def _slice(self, name: str) -> Any:
+        file = self._files[name]
+        if file not in self._open:
+            self._open[file] = safe_open(self.directory / file, framework="pt")
+        return self._open[file].get_slice(name)
+
     def has(self, name: str, kind: str) -> bool:
         """True for weights and buffers that a file holds."""
         return kind in ("weight", "buffer") and name in self._files
 
+    def optimizer_states(self, name: str) -> tuple[str, ...]:
+        """None."""
+        return ()
+
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
         """Read only the rows that the range touches."""
-        file = self._files[name]
-        if file not in self._open:
-            self._open[file] = safe_open(self.directory / file, framework="pt")
-        tensor_slice = self._open[file].get_slice(name)
+        tensor_slice = self._slice(name)
         shape = tensor_slice.get_shape()
         if not shape or (start == 0 and stop is None):
-            return _flat_range(self._open[file].get_tensor(name), start, stop)
+            return _flat_range(self._open[self._files[name]].get_tensor(name), start, stop)
         row_length = max(1, torch.Size(shape[1:]).numel())
         stop = torch.Size(shape).numel() if stop is None else stop
         first_row, last_row = start // row_length, -(-stop // row_length)
@@ -105,6 +120,10 @@ class TensorsSource:
         """True for weights and buffers."""
         return kind in ("weight", "buffer") and name in self.tensors
 
+    def optimizer_states(self, name: str) -> tuple[str, ...]:
+        """None."""
+        return ()
+
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
         """A view."""
         return _flat_range(self.tensors[name].detach(), start, stop)
@@ -129,6 +148,7 @@ def pretrained_source(
         if isinstance(alias, str) and alias not in known_elsewhere
     }
     if expected <= set(source.names()):
+        _compare_shapes(source, model, known_elsewhere)
         return source
     from transformers import AutoModelForCausalLM
 
@@ -141,6 +161,22 @@ def pretrained_source(
             hint="The files belong to another architecture.",
         )
     return TensorsSource(loaded.state_dict())
+
+
+def _compare_shapes(
+    source: SafetensorsSource, model: nn.Module, known_elsewhere: Mapping[str, InitialValue]
+) -> None:
+    """Raises `StokerError` for a tensor whose shape in the files is not the model's."""
+    for name, parameter in model.named_parameters():
+        value = known_elsewhere.get(name, name)
+        if isinstance(value, str) and source.has(value, "weight"):
+            found = source.shape(value)
+            if found != parameter.shape:
+                raise StokerError(
+                    f"{source.directory}: {value!r} is {list(found)} in the files, but "
+                    f"{list(parameter.shape)} by config.json.",
+                    hint="Config and weights belong to different models.",
+                )
 
 
 class RandomSource:
@@ -160,6 +196,10 @@ class RandomSource:
     def has(self, name: str, kind: str) -> bool:
         """True for every parameter."""
         return kind == "weight"
+
+    def optimizer_states(self, name: str) -> tuple[str, ...]:
+        """None."""
+        return ()
 
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
         """Run the model's own initialisation on a copy of one module."""
@@ -213,6 +253,10 @@ class InitialValuesSource:
     def has(self, name: str, kind: str) -> bool:
         """True for what plugins define and what the base has."""
         return (kind == "weight" and name in self.values) or self.base.has(name, kind)
+
+    def optimizer_states(self, name: str) -> tuple[str, ...]:
+        """The base's."""
+        return self.base.optimizer_states(name)
 
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
         """Follow an alias, call a function, or ask the base."""
@@ -270,6 +314,10 @@ class LayeredSource:
     def has(self, name: str, kind: str) -> bool:
         """True if any layer has it."""
         return any(layer.has(name, kind) for layer in self.layers)
+
+    def optimizer_states(self, name: str) -> tuple[str, ...]:
+        """Those of the first layer that has any."""
+        return next((kinds for layer in self.layers if (kinds := layer.optimizer_states(name))), ())
 
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
         """Read from the first layer that has it. Raises `StokerError` where none has."""

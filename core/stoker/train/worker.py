@@ -159,8 +159,8 @@ def run_rank(
     try:
         outcome = execute(run, signals)
     except BaseException as error:
-        _tell_plugins(run, error)
-        return _failed(directory, place, attempt, error)
+        run.hooks.tell_failure(run=run, error=error)
+        return _failed(directory, place, attempt, error, run.step)
     write_outcome(directory, attempt, place.rank, outcome.exit_code, step=outcome.step)
     disconnect()
     return int(outcome.exit_code)
@@ -218,15 +218,9 @@ def _set_result(run: Run, outcome: Outcome) -> None:
         run.directory.update_record(result=result, step=outcome.step)
 
 
-def _tell_plugins(run: Run, error: BaseException) -> None:
-    try:
-        run.hooks.notify("on_exception", run=run, error=error)
-    except Exception as second:
-        # The first error is the one to show; this one goes to the log beside it.
-        traceback.print_exception(second)
-
-
-def _failed(directory: RunDirectory, place: Place, attempt: int, error: BaseException) -> int:
+def _failed(
+    directory: RunDirectory, place: Place, attempt: int, error: BaseException, step: int = 0
+) -> int:
     """Print, write the outcome file, and return the exit code of an error."""
     if isinstance(error, StokerError):
         code, message, hint, text = error.exit_code, error.message, error.hint, ""
@@ -237,7 +231,16 @@ def _failed(directory: RunDirectory, place: Place, attempt: int, error: BaseExce
     message = " ".join([message, *getattr(error, "__notes__", [])])
     if isinstance(error, Interrupted):
         message = ""
-    write_outcome(directory, attempt, place.rank, code, message=message, hint=hint, traceback=text)
+    write_outcome(
+        directory,
+        attempt,
+        place.rank,
+        code,
+        step=step,
+        message=message,
+        hint=hint,
+        traceback=text,
+    )
     return int(code)
 
 

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
+from stoker.errors import PluginError
 from stoker.recipe.problems import Problem
 
 if TYPE_CHECKING:
     from stoker.checkpoint.reading import Checkpoint
     from stoker.recipe.model import Recipe
     from stoker.train.state import State
+
+
+EVALUATION_METRICS = ("eval_loss", "best_eval_loss")
 
 
 class EarlyStoppingConfig(PluginConfig):
@@ -46,6 +50,7 @@ class EarlyStopping(Plugin[EarlyStoppingConfig]):
         self.best_step = 0
         self.without_improvement = 0
         self._improved = False
+        self._window: list[float] = []
 
     @hookimpl
     def collect_problems(self, recipe: Recipe) -> list[Problem]:
@@ -77,9 +82,19 @@ class EarlyStopping(Plugin[EarlyStoppingConfig]):
 
     @hookimpl
     def on_log(self, state: State, rows: Sequence[Mapping[str, float]]) -> None:
-        if self.config.metric in rows[-1]:
-            values = [row[self.config.metric] for row in rows]
-            self._measure(state.step, sum(values) / len(values))
+        """Measure the mean over `train.log_every` steps, whatever else makes a log point between."""
+        metric = self.config.metric
+        if metric not in rows[-1]:
+            if metric not in EVALUATION_METRICS:
+                raise PluginError(
+                    f"plugins.early_stopping.metric: nothing called {metric!r} is measured.",
+                    hint=f"There are {', '.join([*EVALUATION_METRICS, *rows[-1]])}.",
+                )
+            return
+        self._window += [row[metric] for row in rows]
+        if len(self._window) >= state.run.recipe.train.log_every:
+            self._measure(state.step, sum(self._window) / len(self._window))
+            self._window = []
 
     def _measure(self, step: int, value: float) -> None:
         sign = 1.0 if self.config.mode == "min" else -1.0

@@ -112,15 +112,23 @@ def _saved_module_values(
 def _values_of(directory: Path, model: nn.Module) -> dict[str, InitialValue]:
     """Values of an adapter on disk, under this model's names."""
     source = SafetensorsSource(directory, stem="adapter_model")
-    values: dict[str, InitialValue] = {}
-    for name, file_name in file_names(model).items():
-        if not source.has(file_name, "weight"):
-            raise PluginError(
-                f"plugins.lora.start_from: {directory} has no tensor {file_name!r}.",
-                hint="The adapter was made for other targets or another model.",
-            )
-        values[name] = _read_from(source, file_name)
-    return values
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    names = file_names(model)
+    found, wanted = set(source.names()), set(names.values())
+    problems = [f"it has no tensor {name!r}" for name in sorted(wanted - found)]
+    problems += [f"the recipe has no place for its {name!r}" for name in sorted(found - wanted)]
+    problems += [
+        f"its {file_name!r} is {list(source.shape(file_name))}, not {list(shapes[name])}"
+        for name, file_name in names.items()
+        if file_name in found and source.shape(file_name) != shapes[name]
+    ]
+    if problems:
+        raise PluginError(
+            f"plugins.lora.start_from: {directory} does not fit: {problems[0]}"
+            + (f", and {len(problems) - 1} more such." if len(problems) > 1 else "."),
+            hint="The adapter was made for other targets or another model.",
+        )
+    return {name: _read_from(source, file_name) for name, file_name in names.items()}
 
 
 def file_names(model: nn.Module) -> dict[str, str]:

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from stoker_plugins.lora import LoraConfig
 
 KEY = "plugins.lora.start_from"
+# What PEFT takes where an adapter_config.json, perhaps of an earlier version, does not say it.
+DEFAULTS = {
+    "r": 8,
+    "lora_alpha": 8,
+    "use_rslora": False,
+    "use_dora": False,
+    "rank_pattern": {},
+    "alpha_pattern": {},
+}
 
 
 def start_problems(config: LoraConfig, directory: Path) -> list[Problem]:
@@ -26,19 +35,25 @@ def start_problems(config: LoraConfig, directory: Path) -> list[Problem]:
                 hint="Give the directory that `stoker export` or `save_pretrained` wrote.",
             )
         ]
-    found = json.loads(description.read_text())
+    try:
+        found = json.loads(description.read_text())
+        shape = {key: found.get(key, default) for key, default in DEFAULTS.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        return [Problem(key=KEY, message=f"{description} cannot be read: {error}.")]
     wanted = {
         "r": config.rank,
         "lora_alpha": config.alpha,
         "use_rslora": config.rslora,
         "use_dora": config.dora,
+        "rank_pattern": {},
+        "alpha_pattern": {},
     }
     return [
         Problem(
             key=KEY,
-            message=f"the adapter has {key} = {found.get(key)!r}, the recipe asks for {value!r}.",
+            message=f"the adapter has {key} = {shape[key]!r}, the recipe asks for {value!r}.",
             hint="An adapter goes on with the shape and scaling that it was trained with.",
         )
         for key, value in wanted.items()
-        if found.get(key) != value
+        if shape[key] != value
     ]

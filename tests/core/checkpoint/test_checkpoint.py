@@ -29,6 +29,7 @@ def manifest(step: int) -> Manifest:
         supervised_tokens=0,
         best_eval_loss=None,
         best_step=0,
+        evaluated_step=-1,
         metrics={},
         recipe_fingerprint="",
         micro_batch_size=1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from torch import nn
 
 from stoker.errors import StokerError
+from stoker.plugin import Plugin, PluginConfig, hookimpl
+from stoker.testing import tiny_fit
 from stoker.train.coverage import GradientCoverage
 
 
@@ -25,7 +28,7 @@ class Mixture(nn.Module):
 def coverage(model: nn.Module) -> tuple[GradientCoverage, list[str]]:
     alerts: list[str] = []
     events = SimpleNamespace(write=lambda kind, message: alerts.append(f"{kind}: {message}"))
-    engine = SimpleNamespace(device=torch.device("cpu"), failed=lambda: torch.zeros(()))
+    engine = SimpleNamespace(world_size=1, device=torch.device("cpu"), failed=lambda: torch.zeros(()))
     state: Any = SimpleNamespace(
         model=model, engine=engine, run=SimpleNamespace(events=events, is_main=True)
     )
@@ -65,12 +68,26 @@ def test_one_step_with_a_gradient_is_enough_and_steps_at_rate_zero_do_not_count(
     step(model, watched, "router.bias")
 
 
-def test_a_gradient_that_is_not_finite_does_not_count_as_one() -> None:
+def test_steps_that_overflowed_do_not_count(tmp_path: Path) -> None:
+    """fp16 may skip its first steps: LoRA's A has no gradient before B has moved."""
+
+    class Overflows(Plugin[PluginConfig]):
+        @hookimpl
+        def on_gradients(self, state: Any) -> None:
+            if state.step <= 4:
+                first = next(p for p in state.model.parameters() if p.requires_grad)
+                first.grad.fill_(torch.inf)
+
+    overflows = Overflows(PluginConfig())
+    plugins: Any = {"lora": {"rank": 2}, "overflows": overflows}
+    fit = tiny_fit(tmp_path, plugins, ["train.precision=fp16_mixed", "train.steps=9"])
+    assert len(fit.losses) == 9
+
+
+def test_a_tensor_outside_the_graph_is_named_at_once_where_ranks_would_wait_for_it() -> None:
     model = Mixture()
     watched, _ = coverage(model)
-    for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, torch.nan)
-    watched.observe(1.0)
-    watched.observe(1.0)
-    with pytest.raises(StokerError, match="trainable tensors had no gradient"):
+    watched.state.engine.world_size = 2
+    model.router.weight.grad = torch.ones(2, 2)
+    with pytest.raises(StokerError, match=r"4 of 5 .* take no part in the loss: router\.bias"):
         watched.observe(1.0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from stoker.errors import UsageError
+from stoker.errors import StorageError, UsageError
 from stoker.testing import tiny_fit
 from stoker.train.export import export
 
@@ -58,6 +58,26 @@ def test_a_directory_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not empty"):
         export(fit.directory, tmp_path / "out", merge=False, step=None)
     assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
+
+
+def test_frozen_random_weights_are_exported_with_the_trained_ones(tmp_path: Path) -> None:
+    fit = tiny_fit(tmp_path, {"freeze": {"patterns": ["model.layers.0.*"]}})
+    export(fit.directory, tmp_path / "out", merge=False, step=None)
+    reloaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    with torch.no_grad():
+        expected = fit.run.engine.model.eval()(input_ids=IDS).logits
+        torch.testing.assert_close(reloaded(input_ids=IDS).logits, expected, rtol=0, atol=1e-5)
+
+
+def test_a_target_that_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    fit = tiny_fit(tmp_path)
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(UsageError, match="is a file"):
+        export(fit.directory, tmp_path / "file", merge=False, step=None)
+    with pytest.raises(StorageError, match="could not be written"):
+        export(fit.directory, tmp_path / "file" / "below", merge=False, step=None)
+    assert (tmp_path / "file").read_text() == "precious"
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_the_command_says_what_to_do_with_it(tmp_path: Path) -> None:

@@ -244,6 +244,90 @@ def test_a_fatal_plugin_that_raises_ends_the_run_and_is_named(tmp_path: Path) ->
     assert caught.value.__notes__ == ["raised by plugin 'broken' in on_step_end"]
 
 
+@pytest.mark.parametrize("every", ["2 steps", "10 min"])
+def test_a_wish_for_a_checkpoint_is_granted_once(tmp_path: Path, every: str) -> None:
+    """Between log points a wish is heard one step later, when it may still stand."""
+
+    class Wants(Base):
+        last = 0
+
+        @hookimpl
+        def should_checkpoint(self, state: Any) -> bool:
+            return every == "10 min" and state.step - self.last >= 5
+
+        @hookimpl
+        def on_checkpoint_committed(self, state: Any) -> None:
+            self.last = state.step
+
+    fit = tiny_fit(
+        tmp_path,
+        {"wants": Wants()},
+        ["train.steps=14", "train.log_every=100", f'checkpoint.every="{every}"', "checkpoint.keep=9"],
+    )
+    saved = [e["step"] for e in fit.of_kind("checkpoint") if e["phase"] == "committed"]
+    assert saved == ([2, 4, 6, 8, 10, 12, 14] if every == "2 steps" else [6, 12, 14])
+
+
+def test_good_steps_before_a_non_finite_one_are_logged(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError, match="step 4"):
+        tiny_fit(tmp_path, {"p": PoisonsGradients(4)}, ["train.steps=9", "train.log_every=9"])
+    from stoker.run.events import read_events
+
+    events = read_events(tmp_path / "runs" / "tiny-1" / "events.jsonl")
+    assert [event["step"] for event in events if event["kind"] == "step"] == [1, 2, 3]
+
+
+def test_skipped_steps_are_counted_over_attempts_and_do_not_hinder_a_save(tmp_path: Path) -> None:
+    settings = ["train.precision=fp16_mixed", "train.schedule=constant", "train.log_every=1"]
+    first = tiny_fit(tmp_path, {"p": PoisonsGradients(5)}, [*settings, "train.steps=5"])
+    assert first.outcome.checkpoint is not None
+    second = tiny_fit(tmp_path, {}, [*settings, "train.steps=8"], directory=first.directory)
+    from stoker.checkpoint.manifest import read_manifest
+
+    assert read_manifest(first.outcome.checkpoint).optimizer_steps == 4
+    assert read_manifest(second.outcome.checkpoint).optimizer_steps == 7
+
+
+def test_an_evaluation_that_a_stop_cut_off_is_made_up_for(tmp_path: Path) -> None:
+    class StopsAt(Base):
+        @hookimpl
+        def should_stop(self, state: Any) -> bool:
+            return bool(state.step == 3)
+
+    settings = ["train.steps=6", "train.evaluate_every=3"]
+    first = tiny_fit(tmp_path, {"stops": StopsAt()}, settings)
+    manifest = first.outcome.checkpoint / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"evaluated_step": 3', '"evaluated_step": 0'))
+    second = tiny_fit(tmp_path, {}, settings, directory=first.directory)
+    assert [event["step"] for event in second.of_kind("evaluate")] == [0, 3, 3, 6]
+
+
+def test_a_run_that_goes_on_with_no_step_left_still_has_its_result(tmp_path: Path) -> None:
+    first = tiny_fit(tmp_path, {}, ["train.steps=3"])
+    first.directory.update_record(result=None)
+    second = tiny_fit(tmp_path, {}, ["train.steps=3"], directory=first.directory)
+    assert second.outcome.checkpoint == first.outcome.checkpoint
+    assert first.directory.read_record().result is not None
+
+
+def test_the_state_of_any_optimizer_survives_a_resume(tmp_path: Path) -> None:
+    class Momentum(Base):
+        @hookimpl
+        def make_optimizer(self, parameter_groups: Any) -> torch.optim.Optimizer:
+            return torch.optim.SGD(parameter_groups, lr=0.1, momentum=0.9)
+
+    class StopsAt(Base):
+        @hookimpl
+        def should_stop(self, state: Any) -> bool:
+            return bool(state.step == 3)
+
+    settings = ["train.steps=6", "train.schedule=constant"]
+    whole = tiny_fit(tmp_path / "a", {"momentum": Momentum()}, settings)
+    first = tiny_fit(tmp_path / "b", {"momentum": Momentum(), "stops": StopsAt()}, settings)
+    second = tiny_fit(tmp_path / "b", {"momentum": Momentum()}, settings, directory=first.directory)
+    assert second.losses == whole.losses
+
+
 class CutsOff(Base):
     """Detaches the first layer's output, as a broken checkpointing plugin would."""
 
