@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from stoker.recipe.overrides import OVERRIDE
-from stoker.recipe.problems import Problem
+from stoker.recipe.problems import Problem, printable
 
 
 def annotation(problem: Problem) -> str:
@@ -24,7 +24,7 @@ def annotation(problem: Problem) -> str:
     message = f"{problem.message} {problem.hint}".strip()
     if problem.file == OVERRIDE:
         message = f"{OVERRIDE}: {message}"
-    return f"::{problem.severity} {stated}".rstrip() + f"::{_escape(message)}"
+    return f"::{problem.severity} {stated}".rstrip() + f"::{printable(_escape(message))}"
 
 
 def _relative(file: str) -> str:
