@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from stoker import Plugin, hookimpl, registry
 from stoker.cli import invoke
 from stoker.cli.report import MAX_LINES, WIDTH
 
@@ -814,10 +816,63 @@ OVERRIDES = [
     override("train.learning_rate=inf", "train.learning_rate", "finite number"),
     override("plugins.nothing.x=1", "plugins.nothing", "no plugin called"),
 ]
+OTHER_PLUGINS = [
+    plugin(
+        "a conflict",
+        "[plugins.whole]\n[plugins.lora]",
+        "plugins.whole",
+        "with 'lora'",
+        "[plugins.whole]",
+    ),
+    plugin(
+        "a plugin that lacks another",
+        "[plugins.needy]",
+        "plugins.needy",
+        "needs 'engine'",
+        "[plugins.needy]",
+    ),
+    plugin("no import", "[plugins.broken]", "plugins.broken", "failed to import", "[plugins.broken]"),
+    plugin("no plugin", "[plugins.odd]", "plugins.odd", "is not a class derived", "[plugins.odd]"),
+    plugin("no hook", "[plugins.hooky]", "plugins.hooky", "which is no hook", "[plugins.hooky]"),
+]
 CASES = [
     *(TYPOS + TABLES + TYPES + RANGES + NAMES + KEYS + SYNTAX + FILES + EXTENDS + DATA + MODELS),
-    *(SECRETS + COMBINATIONS + PLUGIN_TABLES + OVERRIDES),
+    *(SECRETS + COMBINATIONS + PLUGIN_TABLES + OTHER_PLUGINS + OVERRIDES),
 ]
+
+
+class Whole(Plugin):  # type: ignore[type-arg]
+    """Does not go with adapters."""
+
+    conflicts_with = ("adapter",)
+
+
+class Needy(Plugin):  # type: ignore[type-arg]
+    """Wants what nobody provides."""
+
+    requires = ("engine",)
+
+
+class Hooky(Plugin):  # type: ignore[type-arg]
+    """Implements what is not called."""
+
+    @hookimpl
+    def on_trian_start(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def other_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More installed plugins: some do not go with others, some do not load."""
+    module = type(sys)("other_plugins")
+    module.__dict__.update(Whole=Whole, Needy=Needy, Hooky=Hooky, Odd=dict)
+    monkeypatch.setitem(sys.modules, "other_plugins", module)
+    points = {
+        name: EntryPoint(name, f"other_plugins:{name.title()}", registry.ENTRY_POINT_GROUP)
+        for name in ("whole", "needy", "hooky", "odd", "broken")
+    }
+    installed = {**registry.installed_plugins(), **points}
+    for name in ("stoker.registry", "stoker.recipe.plugin_tables", "stoker.recipe.loading"):
+        monkeypatch.setattr(f"{name}.installed_plugins", lambda: installed)
 
 
 def prepare(case: Case, folder: Path) -> list[str]:
