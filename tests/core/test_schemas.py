@@ -150,6 +150,8 @@ def history(home: Path) -> History:
     printed["stoker-logs"] = [parse(call(home, "logs", "tiny", "--json"))]
     ask("stoker-check", "check", "tiny.toml")
     ask("stoker-check", "check", "wrong.toml", code=2)
+    ask("stoker-explain", "explain", "tiny.toml", "train.steps")
+    ask("stoker-explain", "explain", "tiny.toml", "data.train")
     ask("stoker-plugins", "plugins")
     for row in printed["stoker-plugins"][0]:
         ask("stoker-plugins-name", "plugins", row["name"])

@@ -29,6 +29,8 @@ COMMANDS = {
     "run": _Entry("stoker.cli.run:command", "Train what a recipe describes."),
     "resume": _Entry("stoker.cli.resume:command", "Go on with a run that stopped."),
     "check": _Entry("stoker.cli.check:command", "Validate recipes; say all that is wrong at once."),
+    "explain": _Entry("stoker.cli.explain:command", "Say what a key of a recipe is set to, and where."),
+    "schema": _Entry("stoker.cli.schema:command", "Print the JSON Schema of recipes, for editors."),
     "plugins": _Entry("stoker.cli.plugins:command", "List the installed plugins, or describe one."),
     "runs": _Entry("stoker.cli.runs:command", "List runs."),
     "show": _Entry("stoker.cli.show:command", "Show what is known about a run."),

@@ -48,6 +48,12 @@ class Draft:
         """True if `key`, or a table or array around it, was given with `--set`."""
         return any(prefix in self.overridden for prefix in _prefixes(key))
 
+    def _is_made_by_override(self, key: str) -> bool:
+        """True for a table that is there only because of a `--set` of a key in it."""
+        return self.stated_by(key) is None and any(
+            overridden.startswith(f"{key}.") for overridden in self.overridden
+        )
+
     def origin(self, key: str) -> str:
         """Where a value came from: `default`, `recipe.toml:12` or `--set`."""
         if self.is_overridden(key):
@@ -58,7 +64,7 @@ class Draft:
 
     def problem(self, key: str, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
         """A problem at the value of `key`, at the key itself, or at what encloses it."""
-        if self.is_overridden(key):
+        if self.is_overridden(key) or self._is_made_by_override(key):
             return Problem(key=key, message=message, hint=hint, file=OVERRIDE)
         for prefix in _prefixes(key):
             layer = self.stated_by(prefix)

@@ -153,7 +153,8 @@ def _read_text(path: Path) -> str:
         raise _UnreadableError(path, "is a directory, expected a TOML file.", hint) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise _UnreadableError(path, f"cannot be read: {reason}.", "Check its permissions.") from error
+        hint = "Check its permissions." if isinstance(error, PermissionError) else "Check the path."
+        raise _UnreadableError(path, f"cannot be read: {reason}.", hint) from error
     if len(content) > MAX_BYTES:
         message = f"is larger than {MAX_BYTES // 1_000_000} MB, which no recipe is."
         raise _UnreadableError(path, message, "Is it a data file?")

@@ -61,8 +61,10 @@ def _inspect_draft(draft: Draft) -> tuple[Recipe | None, list[Problem]]:
     classes, plugin_problems = load_plugin_classes(draft)
     resolve_paths(draft, classes)
     tables, table_problems = validate_tables(RecipeTables, draft.tables, draft.problem)
+    # What is said about a plugin's table as a whole knows more than its type.
+    problems += _new(problems, plugin_problems)
     problems += _new(problems, _completed(draft, table_problems))
-    problems += _new(problems, [*plugin_problems, *option_problems(draft, classes)])
+    problems += _new(problems, option_problems(draft, classes))
     problems += _new(problems, _placed(draft, path_problems(draft.tables, switched_on(draft))))
     if tables is None:
         return None, problems

@@ -14,6 +14,7 @@ from typing import Any
 from stoker.data.readers import DATA_SUFFIXES
 from stoker.recipe.paths import kind_of, plugin_of
 from stoker.recipe.problems import Problem, did_you_mean
+from stoker.recipe.words import shorten
 
 _FORMATS = "text, completion, alpaca, messages or sharegpt"
 
@@ -31,7 +32,8 @@ def path_problems(tables: Mapping[str, Any], plugins: Collection[str]) -> Iterat
         elif kind == "unclear":
             yield Problem(
                 key=f"{key}.path",
-                message=f"{path!r} is no path that exists, no id on the hub and no plugin's name.",
+                message=f"{shorten(path)!r} is no path that exists, no id on the hub and no plugin's "
+                "name.",
                 hint="Paths are relative to the recipe; begin them with ./ or ../ to be clear.",
             )
         elif kind == "local":
@@ -58,8 +60,13 @@ def _plugin_problems(key: str, path: str, plugins: Collection[str]) -> Iterator[
     plugin = plugin_of(path)
     if plugin and plugin not in plugins:
         nearest = did_you_mean(plugin, plugins)
-        hint = nearest or f"Add the table; if it is there, plugins.{plugin}.enabled must not be false."
-        yield Problem(key=key, message=f"{path!r} needs a [plugins.{plugin}] table.", hint=hint)
+        hint = (
+            nearest
+            or f"Add the table; if it is there, plugins.{shorten(plugin)}.enabled must not be false."
+        )
+        yield Problem(
+            key=key, message=f"{shorten(path)!r} needs a [plugins.{shorten(plugin)}] table.", hint=hint
+        )
 
 
 def _model_problems(key: str, path: Path) -> Iterator[Problem]:

@@ -14,7 +14,7 @@ from stoker.recipe.draft import Draft
 from stoker.recipe.fields import field_at
 from stoker.recipe.problems import Problem, did_you_mean
 from stoker.recipe.validation import validate_tables
-from stoker.recipe.words import describe
+from stoker.recipe.words import describe, shorten
 from stoker.registry import combination_errors, installed_plugins, load_plugin_class
 
 ENABLED = "enabled"
@@ -41,7 +41,7 @@ def _table_problem(draft: Draft, name: str, table: Any) -> Problem | None:
     key = f"plugins.{name}"
     if name not in installed_plugins():
         hint = did_you_mean(name, installed_plugins()) or "`stoker plugins` lists what is installed."
-        return draft.problem(key, f"no plugin called {name!r} is installed.", hint, at_key=True)
+        return draft.problem(key, f"no plugin called {shorten(name)!r} is installed.", hint, at_key=True)
     if not isinstance(table, Mapping):
         hint = f"Write [plugins.{name}], or plugins.{name}.enabled = false to switch it off."
         return draft.problem(key, f"found {describe(table)}, expected a table.", hint)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+_LONGEST_KEY = 70
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -30,9 +32,26 @@ class Problem:
     def render(self) -> str:
         """One paragraph for people: `file:line:column: key: message hint`."""
         place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
-        parts = [place, self.key, self.message]
+        parts = [place, _shown_key(self.key), self.message]
         text = ": ".join(part for part in parts if part)
-        return f"{text} {self.hint}".strip()
+        return printable(f"{text} {self.hint}".strip())
+
+
+def printable(text: str) -> str:
+    """With escapes for what would steer a terminal or not be seen; line ends are kept."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character == "\n"
+        else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )
+
+
+def _shown_key(key: str) -> str:
+    key = key.replace("\n", "\\n")
+    return key if len(key) <= _LONGEST_KEY else f"{key[: _LONGEST_KEY - 3]}..."
 
 
 def did_you_mean(found: str, choices: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from stoker.recipe.expectations import expectation
 from stoker.recipe.fields import expected_by, field_at, literals, model_at, table_model
 from stoker.recipe.problems import Problem, did_you_mean
-from stoker.recipe.words import describe, one_of
+from stoker.recipe.words import describe, one_of, shorten
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 MakeProblem = Callable[..., Problem]
@@ -97,7 +97,7 @@ class _Translator:
         table = model_at(self._model, parents)
         known = list(table.model_fields) if table else []
         word = "table" if isinstance(self._value(place), Mapping) else "key"
-        message = f"{self._table_name(parents)} has no {word} {name!r}."
+        message = f"{self._table_name(parents)} has no {word} {shorten(str(name))!r}."
         hint = self._other_table(str(name)) or did_you_mean(str(name), known) or _list_keys(known)
         return self._make_problem(self._dotted(place), message, hint, at_key=True)
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from stoker.cli.annotations import annotation
+from stoker.recipe.problems import Problem
+
+REPOSITORY = Path(__file__).parents[3]
 
 GOOD = """\
 [run]
@@ -94,3 +101,59 @@ def test_wrong_usage_exits_with_2_and_says_so_in_a_line(folder: Path) -> None:
         assert result.stderr.startswith("stoker: ")
         assert "Traceback" not in result.stderr
     assert "Did you mean 'check'?" in result.stderr
+
+
+def test_annotations_stand_at_their_lines(folder: Path) -> None:
+    result = stoker("check", "--format", "github", "bad.toml", "good.toml", cwd=folder)
+    assert (result.returncode, result.stderr) == (2, "")
+    ok, *annotations = result.stdout.splitlines()
+    assert ok == "good.toml: ok"
+    assert annotations[0] == (
+        "::error file=bad.toml,line=2,col=8,title=run.name::"
+        "found the integer 3, expected a string. Name of the run and of its directory: "
+        "lower case letters, digits, '.', '_', '-'."
+    )
+    assert annotations[1].startswith("::error file=bad.toml,line=9,col=1,title=train.stepps::")
+
+
+def test_annotations_escape_what_github_reads() -> None:
+    problem = Problem(key="a,b:c%", message="100%\r\nof: it, all", file="x,y:z.toml", line=1)
+    assert annotation(problem) == (
+        "::error file=x%2Cy%3Az.toml,line=1,title=a%2Cb%3Ac%25::100%25%0D%0Aof: it, all"
+    )
+
+
+def test_annotations_leave_out_what_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert annotation(Problem(key="", message="m", severity="warning")) == "::warning::m"
+    on_the_command_line = Problem(key="train.x", message="m", hint="h", file="--set")
+    assert annotation(on_the_command_line) == "::error title=train.x::--set: m h"
+    monkeypatch.chdir(tmp_path)
+    inside = Problem(key="", message="m", file=str(tmp_path / "a" / "b.toml"))
+    assert annotation(inside) == "::error file=a/b.toml::m"
+
+
+def test_a_warning_alone_is_an_annotation_and_no_failure(folder: Path) -> None:
+    arguments = ["good.toml", "--set", "train.batch_size=1", "--set", "launch.nodes=2"]
+    result = stoker("check", "--format", "github", *arguments, cwd=folder)
+    assert result.returncode == 0, result.stdout
+    assert "::warning title=train.batch_size::" in result.stdout
+
+
+def test_json_is_a_format_too(folder: Path) -> None:
+    by_format = stoker("check", "bad.toml", "--format", "json", cwd=folder).stdout
+    assert by_format == stoker("check", "bad.toml", "--json", cwd=folder).stdout
+    both = stoker("check", "bad.toml", "--json", "--format", "github", cwd=folder)
+    assert both.returncode == 2
+    assert "exclude each other" in both.stderr
+
+
+def test_the_workflow_of_the_examples_calls_what_there_is() -> None:
+    workflow = REPOSITORY / "examples" / "github-workflow" / "check-recipes.yml"
+    (call,) = re.findall(r"- run: stoker (check .*)", workflow.read_text())
+    *arguments, pattern = shlex.split(call)
+    recipes = sorted(REPOSITORY.glob(pattern))
+    result = stoker(*arguments, *(path.relative_to(REPOSITORY) for path in recipes), cwd=REPOSITORY)
+    assert result.returncode == 0, result.stdout
+    assert recipes
