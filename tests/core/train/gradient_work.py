@@ -10,7 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from stoker.data.batches import collate_plan, plan_rows
 from stoker.dispatch import Hooks
+from stoker.errors import StokerError
+from stoker.plugin import Plugin, PluginConfig, hookimpl
 from stoker.run.context import Run
+from stoker.train.coverage import GradientCoverage
 from stoker.train.distributed import place_from_environment
 from stoker.train.loop import run_micro_batches
 from stoker.train.rng import derive_seed
@@ -38,7 +41,7 @@ class RandomRows:
         return self.rows[number]
 
 
-def build(folder: str, precision: str = "fp32", micro_batch_size: int = 1) -> Any:
+def build(folder: str, plugins: dict[str, Any] | None = None) -> Any:
     """A state with the tiny model under the default engine, without a run directory."""
     from stoker.testing import tiny_recipe
     from stoker.train import build as building
@@ -48,10 +51,10 @@ def build(folder: str, precision: str = "fp32", micro_batch_size: int = 1) -> An
     place = place_from_environment()
     own = Path(folder) / f"rank-{place.rank}-of-{place.world_size}"
     own.mkdir(exist_ok=True)
-    recipe = tiny_recipe(own, [f"train.precision={precision}"])
+    recipe = tiny_recipe(own, ["train.precision=fp32"])
     run: Any = Run(
         recipe=recipe,
-        hooks=Hooks(),
+        hooks=Hooks(plugins),
         directory=None,  # type: ignore[arg-type]
         events=None,  # type: ignore[arg-type]
         rank=place.rank,
@@ -62,7 +65,8 @@ def build(folder: str, precision: str = "fp32", micro_batch_size: int = 1) -> An
     engine = building.build_engine(run)
     model = building.build_model(run, engine)
     engine.attach(default_optimizer(parameter_groups(model, 0.0), engine.regime))
-    engine.load(building.weight_source(run, model, {}, []))
+    values = run.hooks.collect_mapping("collect_initial_values", run=run, model=model)
+    engine.load(building.weight_source(run, model, values, []))
     state: Any = type("TinyState", (), {})()
     state.run, state.engine, state.model, state.seed = run, engine, model, 0
     state.loss = CausalLMLoss(model)
@@ -107,3 +111,29 @@ def relative_difference(one: Path, other: Path) -> float:
     a, b = load_file(one), load_file(other)
     difference = sum(float((a[name] - b[name]).double().square().sum()) for name in a)
     return (difference / sum(float(value.double().square().sum()) for value in a.values())) ** 0.5
+
+
+class AddsDeadWeight(Plugin[PluginConfig]):
+    """A parameter that no forward uses."""
+
+    @hookimpl
+    def patch_model(self, model: torch.nn.Module) -> None:
+        model.register_parameter("dead", torch.nn.Parameter(torch.ones(3)))
+
+    @hookimpl
+    def collect_initial_values(self, model: torch.nn.Module) -> dict[str, Any]:
+        return {"dead": lambda shape, generator, read: torch.ones(shape)}
+
+
+def dead_weight(folder: str) -> str:
+    """What the coverage check says after the first step of a model with a dead weight."""
+    state = build(folder, {"adds": AddsDeadWeight(PluginConfig())})
+    index: Any = RandomRows([9, 5, 7, 3], 0)
+    plan = plan_rows(1, range(4), index, 1, state.run.rank, state.run.world_size)
+    run_micro_batches(state, collate_plan(plan, index, pad_id=0))
+    state.engine.finish_gradients()
+    try:
+        GradientCoverage(state).observe(1.0)
+    except StokerError as error:
+        return error.message
+    return "nothing"

@@ -48,3 +48,11 @@ def test_every_split_over_micro_batches_and_ranks_gives_the_same_gradient(
         call = rank_pool(world_size).call
         split = call(f"{WORK}:gradient_on_ranks", folder=str(folder), **arguments)[0]
     assert work.relative_difference(whole, Path(split)) < 1e-6
+
+
+def test_two_ranks_name_a_tensor_outside_the_graph_instead_of_waiting_for_it(
+    folder: Path, rank_pool: Callable[[int], Any]
+) -> None:
+    """DDP itself would end in the next step with the number of the parameter."""
+    said = rank_pool(2).call(f"{WORK}:dead_weight", folder=str(folder))
+    assert said == ["1 of 21 trainable tensors take no part in the loss: dead."] * 2
