@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,13 +16,16 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import FileStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from stoker.errors import UsageError
+from stoker.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from stoker.run.context import Run
 
 TIMEOUT = timedelta(minutes=30)
 ANNOUNCEMENT_KEY = "stoker/run"
+READY_KEY = "stoker/ready"
+LEFT_KEY = "stoker/left"
+SECONDS_BETWEEN_LOOKS = 0.05
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,31 @@ def learn(store: Store) -> dict[str, Any]:
     """Wait for what rank 0 announced."""
     facts: dict[str, Any] = json.loads(store.get(ANNOUNCEMENT_KEY).decode())
     return facts
+
+
+def meet(run: Run, raise_if_stopped: Callable[[], None]) -> None:
+    """Wait until every rank has its data. Signals are still heard here, and ranks that left missed.
+
+    In the creation of a process group a rank waits where Python hears nothing. Raises `Interrupted`.
+    """
+    if run.store is None:
+        return
+    store: Any = run.store
+    store.set(f"{READY_KEY}/{run.rank}", "1")
+    everyone = [f"{READY_KEY}/{rank}" for rank in range(run.world_size)]
+    while not store.check(everyone):
+        raise_if_stopped()
+        if store.check([LEFT_KEY]):
+            raise Interrupted("another rank left before the first step.")
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def leave(store: Any) -> None:
+    """Tell ranks that wait in `meet` that this one will not come."""
+    if store is not None:
+        # The process that kept the store may be gone, and the others with it.
+        with suppress(RuntimeError):
+            store.set(LEFT_KEY, "1")
 
 
 def connect(run: Run) -> None:

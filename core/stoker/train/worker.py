@@ -29,6 +29,8 @@ from stoker.train.distributed import (
     announce,
     disconnect,
     learn,
+    leave,
+    meet,
     open_store,
     place_from_environment,
     publish,
@@ -159,6 +161,7 @@ def run_rank(
     try:
         outcome = execute(run, signals)
     except BaseException as error:
+        leave(store)
         run.hooks.tell_failure(run=run, error=error)
         return _failed(directory, place, attempt, error, run.step)
     write_outcome(directory, attempt, place.rank, outcome.exit_code, step=outcome.step)
@@ -177,6 +180,7 @@ def execute(run: Run, signals: SignalFlags) -> Outcome:
     hooks = run.hooks
     hooks.notify("on_run_start", run=run)
     data = build.build_data(run, signals)
+    meet(run, signals.raise_if_stopped)
     engine = build.build_engine(run)
     boundary = Boundary(run, signals)
     boundary.check_interrupted()

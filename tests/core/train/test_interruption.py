@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from stoker.errors import ExitCode
@@ -152,3 +153,36 @@ def test_a_run_that_fails_names_the_first_failing_rank_and_its_error(folder: Pat
     assert "no parameter matches 'nothing.*'" in output
     assert "Traceback" not in output
     assert directory(folder, "failing").read_record().error["rank"] in (0, 1)
+
+
+def test_a_signal_to_one_rank_before_the_ranks_have_met_ends_all_of_them_soon(folder: Path) -> None:
+    """In a process group's creation a rank hears no signal; nobody must wait there for one that left."""
+    process = start(folder, "early", "--nproc", "2")
+    deadline = time.monotonic() + 60
+    while not (ranks := ranks_of(directory(folder, "early").path)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(ranks[-1], signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.STOPPED, output
+    assert directory(folder, "early").read_record().state == "stopped"
+
+
+def ranks_of(run: Path) -> list[int]:
+    """Process ids of the ranks of a run, once both of them have come as far as to hear signals."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if "stoker.train.worker" in command and str(run) in " ".join(command):
+            found.append(process)
+    ready = len(found) == 2 and all(hears_signals(process) for process in found)
+    return sorted(process.pid for process in found) if ready else []
+
+
+def hears_signals(process: psutil.Process) -> bool:
+    """Whether the process has a handler for SIGTERM, by /proc."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return False
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1)
