@@ -40,6 +40,9 @@ if behaviour in ("done", "environment"):
 if behaviour == "preempted":
     leave(75, step=2, preempted=True)
 if behaviour == "left":
+    # A rank that still starts would die of the SIGTERM that follows, whatever its behaviour.
+    while directory is not None and len(list(directory.path.glob("ready-*"))) < len(behaviours):
+        time.sleep(0.02)
     leave(75, step=2)
 if behaviour == "fail":
     leave(71, message="the loss is not finite.", hint="Lower the learning rate.")
