@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 from stoker.checkpoint.manifest import MANIFEST_NAME, FileEntry, Manifest, PieceEntry
+from stoker.durable import sync_directory, write_durably
 
 TEMPORARY_PREFIX = ".tmp-"
 PART_SUFFIX = ".part.json"
@@ -50,30 +51,6 @@ class Commit:
     def abandon(self) -> None:
         """Remove what was written so far."""
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write a file of mode 0600 and sync it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_file(path: Path) -> None:
-    """Bring a file's content to the disk."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def sync_directory(path: Path) -> None:
-    """Bring a directory's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def digest(path: Path) -> str:

@@ -12,8 +12,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from stoker.checkpoint.commit import PART_SUFFIX, digest, sync_file, write_durably
+from stoker.checkpoint.commit import PART_SUFFIX, digest
 from stoker.checkpoint.manifest import FileEntry, PieceEntry
+from stoker.durable import sync_file, write_durably
 
 if TYPE_CHECKING:
     from stoker.train.engine import Piece

@@ -8,7 +8,6 @@ process that dies or is interrupted leaves nothing that could be taken for a who
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from stoker.data.build import build_index
 from stoker.data.encode import Encoder, tokenizer_threads
 from stoker.data.sources import PluginSource, ResolvedSource, resolve_source
 from stoker.data.store import TokenIndex
+from stoker.durable import sync_directory, write_durably
 from stoker.errors import StorageError
 
 if TYPE_CHECKING:
@@ -166,29 +166,14 @@ def _build(
     try:
         with tokenizer_threads():
             notes = build_index(temporary, recipe.data, encoder, sources, report)
-        _write_synced(temporary / "notes.json", json.dumps(notes))
-        _sync_directory(temporary)
+        write_durably(temporary / "notes.json", json.dumps(notes).encode())
+        sync_directory(temporary)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
-        _sync_directory(target.parent)
+        sync_directory(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     prepared = _open(target)
     if prepared is None:
         raise StorageError(f"the tokenised data in {target} cannot be read back.")
     return prepared
-
-
-def _write_synced(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from pathlib import Path
 
+from stoker.durable import sync_directory, write_durably
 from stoker.errors import StorageError
 
 
@@ -29,28 +29,12 @@ def replace_file(path: Path, text: str) -> None:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        _write_and_sync(temporary, text)
+        write_durably(temporary, text.encode())
         temporary.rename(path)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise _storage_error(path, error) from error
-
-
-def _write_and_sync(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _storage_error(path: Path, error: OSError) -> StorageError:

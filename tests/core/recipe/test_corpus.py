@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -935,6 +936,18 @@ def test_a_mistake_is_told_by_the_program_too(case: Case, tmp_path: Path) -> Non
     verify(case, done.returncode, done.stdout, done.stderr, expected_line(case, tmp_path))
 
 
+def lock(monkeypatch: pytest.MonkeyPatch, locked: Path) -> None:
+    """Make a file unreadable to everybody, root too, whom its mode would not keep out."""
+    real_open = Path.open
+
+    def guarded_open(path: Path, *arguments: Any, **keywords: Any) -> Any:
+        if path.name == locked.name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real_open(path, *arguments, **keywords)
+
+    monkeypatch.setattr(Path, "open", guarded_open)
+
+
 @pytest.mark.parametrize("name", ["gone.toml", "folder", "locked.toml", "a" * 300, "good.tml"])
 def test_a_recipe_that_cannot_be_read_is_told(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -943,9 +956,7 @@ def test_a_recipe_that_cannot_be_read_is_told(
     Path("folder").mkdir()
     Path("good.toml").write_text(GOOD)
     Path("locked.toml").write_text(GOOD)
-    Path("locked.toml").chmod(0)
-    if name == "locked.toml" and os.access(name, os.R_OK):
-        pytest.skip("root may read everything")
+    lock(monkeypatch, Path("locked.toml"))
     with pytest.raises(SystemExit) as ended:
         invoke(["check", name])
     errors = capsys.readouterr().err
