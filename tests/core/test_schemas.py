@@ -155,6 +155,7 @@ def history(home: Path) -> History:
     ask("stoker-plugins", "plugins")
     for row in printed["stoker-plugins"][0]:
         ask("stoker-plugins-name", "plugins", row["name"])
+    ask("stoker-doctor", "doctor")
     ask("stoker-show", "show", "tiny")
     ask("stoker-runs", "runs")
     ask("stoker-export", "export", "tiny", "--to", "exported")

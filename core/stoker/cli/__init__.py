@@ -32,6 +32,7 @@ COMMANDS = {
     "explain": _Entry("stoker.cli.explain:command", "Say what a key of a recipe is set to, and where."),
     "schema": _Entry("stoker.cli.schema:command", "Print the JSON Schema of recipes, for editors."),
     "plugins": _Entry("stoker.cli.plugins:command", "List the installed plugins, or describe one."),
+    "doctor": _Entry("stoker.cli.doctor:command", "Say what this machine can run, and what is missing."),
     "runs": _Entry("stoker.cli.runs:command", "List runs."),
     "show": _Entry("stoker.cli.show:command", "Show what is known about a run."),
     "watch": _Entry("stoker.cli.watch:command", "Watch a run until it ends."),
