@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from stoker.cli.report import report_problems
 from stoker.errors import ExitCode
+from stoker.recipe.data_checks import DataInspector
 from stoker.recipe.loading import inspect_recipe
-from stoker.recipe.problems import Problem
+from stoker.recipe.model import Recipe
 
 
 @click.command(help="Validate recipes; say all that is wrong at once.")
 @click.argument("recipes", metavar="RECIPE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "overrides", "--set", metavar="KEY=VALUE", multiple=True, help="Change a value; repeatable."
+)
+@click.option(
+    "--data", "whole_data", is_flag=True, help="Read local files to their end, not the first 4 MB."
+)
+@click.option(
+    "--show-data",
+    "num_examples",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Print the first N rows of each source as the model sees them.",
 )
 @click.option(
     "form",
@@ -28,27 +39,55 @@ from stoker.recipe.problems import Problem
 )
 @click.option("as_json", "--json", is_flag=True, help="The same as --format json.")
 def command(
-    recipes: tuple[Path, ...], overrides: tuple[str, ...], form: str | None, as_json: bool
+    recipes: tuple[Path, ...],
+    overrides: tuple[str, ...],
+    whole_data: bool,
+    num_examples: int | None,
+    form: str | None,
+    as_json: bool,
 ) -> None:
     """Inspect each recipe; exit with 2 if one of them has an error."""
     if as_json and form not in (None, "json"):
         raise click.UsageError(f"--json and --format {form} exclude each other.")
     form = "json" if as_json else form or "text"
-    problems = []
+    answer: dict[str, Any] = {"ok": True, "problems": []}
     for path in recipes:
-        recipe, found = inspect_recipe(path, overrides)
-        problems += found
-        if recipe is not None and form != "json":
-            click.echo(f"{path}: ok")
-    ok = not any(problem.severity == "error" for problem in problems)
-    _print(problems, ok, form)
-    if not ok:
+        inspector = DataInspector(whole=whole_data)
+        recipe, problems = inspect_recipe(path, overrides, inspector)
+        answer["problems"] += problems
+        if recipe is None:
+            answer["ok"] = False
+            continue
+        if form != "json":
+            click.echo(f"{path}: ok{_read(inspector) if whole_data else ''}")
+        if num_examples is not None:
+            answer.setdefault("examples", []).extend(_show(recipe, num_examples, form))
+    _print(answer, form)
+    if not answer["ok"]:
         sys.exit(ExitCode.USAGE)
 
 
-def _print(problems: Sequence[Problem], ok: bool, form: str) -> None:
+def _read(inspector: DataInspector) -> str:
+    """How much of the data was read."""
+    found = inspector.inspected.values()
+    num_rows, num_files = sum(each.num_rows for each in found), sum(each.num_files for each in found)
+    return f" ({num_rows:,} rows in {num_files:,} local files)"
+
+
+def _show(recipe: Recipe, num_examples: int, form: str) -> list[dict[str, Any]]:
+    """Print examples, unless they go into a JSON document; returns them with their recipe."""
+    from stoker.cli.show_data import example_lines, read_examples
+
+    examples = read_examples(recipe, num_examples)
+    for example in examples if form != "json" else []:
+        click.echo("\n".join(["", *example_lines(example)]))
+    return [{"file": str(recipe.path), **example} for example in examples]
+
+
+def _print(answer: dict[str, Any], form: str) -> None:
+    problems = answer["problems"]
     if form == "json":
-        shape = {"ok": ok, "problems": [problem.as_dict() for problem in problems]}
+        shape = {**answer, "problems": [problem.as_dict() for problem in problems]}
         click.echo(json.dumps(shape, indent=1))
     elif form == "github":
         from stoker.cli.annotations import annotation

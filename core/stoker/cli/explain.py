@@ -22,7 +22,7 @@ from stoker.recipe.words import shorten, toml_text
 @click.option("as_json", "--json", is_flag=True, help="Print JSON.")
 def command(recipe: Path, key: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """KEY is dotted: `train.steps`, `data.train.0.path`; of a table it lists the keys."""
-    explained = explain(load_recipe(recipe, overrides), key)
+    explained = explain(load_recipe(recipe, overrides, allow_unset=True), key)
     click.echo(json.dumps(explained.as_dict(), indent=1) if as_json else _page(explained))
 
 

@@ -49,7 +49,8 @@ def command(
 
     directory = find_run(run, run_dir)
     require_resumable(directory, changed=bool(overrides))
-    recipe = read_lock(directory.lock_path)
+    # A change may take out the variable that is not set here.
+    recipe = read_lock(directory.lock_path, allow_unset=bool(overrides))
     topology = make_topology(recipe, nproc, nnodes, node_rank, rendezvous)
     if overrides or allowed:
         recipe = change_recipe(recipe, overrides, allowed)

@@ -18,6 +18,7 @@ from stoker.cli.run_options import (
     print_json,
     start_and_attend,
 )
+from stoker.recipe.data_checks import DataInspector
 from stoker.recipe.loading import load_recipe
 from stoker.recipe.model import Recipe
 from stoker.run.launch import launch_node
@@ -57,7 +58,7 @@ def command(
     """Load, choose the directory, launch, watch."""
     if run_dir is not None:
         overrides = (*overrides, f"run.directory={json.dumps(run_dir)}")
-    loaded = load_recipe(recipe, overrides)
+    loaded = load_recipe(recipe, overrides, DataInspector())
     if started_by_other_launcher():
         from stoker.train.worker import run_under_launcher
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stoker.data.encode import Encoder, Passage
-from stoker.data.formats import RowError, identity, parse_row
-from stoker.data.problems import DataError
-from stoker.data.sinks import BlockSink, RowSink, Sink
+from stoker.data.bad_rows import BadRowPolicy, BadRows
+from stoker.data.encode import EncodedRow, Encoder, Passage
+from stoker.data.formats import identity, parse_row
+from stoker.data.problems import DataError, RowError
+from stoker.data.sinks import BlockSink, RowSink, Sink, Tally
 from stoker.data.store import IndexWriter
 
 if TYPE_CHECKING:
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
     from stoker.recipe.schema import DataTable
 
 Report = Callable[[str, int, int], None]
+_OpenParts = list[tuple[str, "Rows"]]
 
 _BATCH_ROWS = 256
 _BATCH_CHARACTERS = 2**21
+_DOUBLED_BOS = (
+    "begins with BOS twice",
+    "Take BOS out of the chat template or out of the texts: one of them puts it there again.",
+)
 
 
 @dataclass
@@ -44,6 +50,8 @@ class _Item:
 
     passage: Passage
     held_out: bool
+    label: str
+    place: str
 
 
 def build_index(
@@ -87,7 +95,7 @@ class _Builder:
         self._train = train
         self._evaluation = evaluation
         self._report = report
-        self._rows: dict[int, list[tuple[str, Rows]]] = {}
+        self._rows: dict[int, _OpenParts] = {}
         self._num_done = 0
         self._num_total = 0
         self._notes: list[str] = []
@@ -109,50 +117,82 @@ class _Builder:
 
     def add(self, source: ResolvedSource, number: int, half: _Half) -> None:
         """Tokenise the `number`-th source of a half; rows of training may be held out."""
-        sinks = self._sinks(source, number, half)
-        for batch in self._batches(source, half):
-            rows = self._encoder.encode([item.passage for item in batch])
-            for item, (ids, supervised) in zip(batch, rows, strict=True):
-                sinks[item.held_out].add(ids, supervised)
+        rows = self._rows.pop(id(source))
+        policy = BadRowPolicy(self._data.on_bad_row == "skip", self._data.max_bad_share)
+        bad = BadRows(source.name, policy, sum(len(part) for _, part in rows))
+        tally = Tally(source.name, self._data.sequence_length)
+        sinks = self._sinks(source, number, half, tally)
+        for batch in self._batches(source, rows, half, bad):
+            for item, row in zip(batch, self._encode(batch, bad), strict=True):
+                if row is not None:
+                    sinks[item.held_out].add(row, item.place)
             self._report("tokenising", self._num_done, self._num_total)
         for sink in sinks:
             sink.finish()
-            self._notes += [f"{source.name}: {note}" for note in sink.notes()]
+        bad.check()
+        tally.check_supervised()
+        if half is self._train:
+            tally.check_closed()
+        notes = [*bad.notes(), *tally.notes(), *_block_notes(sinks, self._data.sequence_length)]
+        self._notes += [f"{source.name}: {note}" for note in notes]
 
-    def _sinks(self, source: ResolvedSource, number: int, half: _Half) -> tuple[Sink, Sink]:
+    def _sinks(
+        self, source: ResolvedSource, number: int, half: _Half, tally: Tally
+    ) -> tuple[Sink, Sink]:
         """Where rows of a source go: the ones of its half, and the ones held out."""
-        make = BlockSink if source.format == "text" else RowSink
         limit = self._data.sequence_length
-        return make(half.writer, number, limit), make(self._evaluation.writer, 0, limit)
+        places = ((half.writer, number), (self._evaluation.writer, 0))
+        if source.format == "text":
+            own, held_out = (BlockSink(writer, place, limit) for writer, place in places)
+            return own, held_out
+        return tuple(RowSink(writer, place, limit, tally) for writer, place in places)  # type: ignore[return-value]
 
-    def _batches(self, source: ResolvedSource, half: _Half) -> Iterator[list[_Item]]:
+    def _encode(self, batch: list[_Item], bad: BadRows) -> list[EncodedRow | None]:
+        """The rows of a batch; None for one that turned out to be bad."""
+        rows: list[EncodedRow | None] = []
+        for item, row in zip(batch, self._encoder.encode([item.passage for item in batch]), strict=True):
+            doubled = self._encoder.has_doubled_bos(row)
+            if doubled:
+                bad.add(item.label, item.place, RowError(*_DOUBLED_BOS))
+            rows.append(None if doubled else row)
+        return rows
+
+    def _batches(
+        self, source: ResolvedSource, rows: _OpenParts, half: _Half, bad: BadRows
+    ) -> Iterator[list[_Item]]:
         """The passages of a source, as many at a time as are tokenised together."""
         batch: list[_Item] = []
         num_characters = 0
-        for item in self._items(source, half):
+        for item in self._items(source, rows, half, bad):
+            if bad.is_refused:
+                continue
             batch.append(item)
             num_characters += len(item.passage.text)
             if len(batch) >= _BATCH_ROWS or num_characters >= _BATCH_CHARACTERS:
                 yield batch
                 batch, num_characters = [], 0
-        yield batch
+        yield [] if bad.is_refused else batch
 
-    def _items(self, source: ResolvedSource, half: _Half) -> Iterator[_Item]:
+    def _items(
+        self, source: ResolvedSource, rows: _OpenParts, half: _Half, bad: BadRows
+    ) -> Iterator[_Item]:
         share = self._data.eval_fraction if half is self._train else 0.0
-        for label, rows in self._rows.pop(id(source)):
-            for place, row in rows:
+        for label, part in rows:
+            for place, row, _ in part:
+                self._num_done += 1
+                bad.seen += 1
                 try:
                     example = parse_row(row, source.format)
                     passages = self._encoder.passages(example)
                 except RowError as error:
-                    raise DataError(f"{label}, {place}: {error}.", hint=error.hint) from error
+                    bad.add(label, place, error)
+                    continue
                 row_identity = identity(example)
                 # By content, so that a copy of a row is held out with it.
                 held_out = row_identity < share * 2**64
                 self._receiver(half, held_out).identities.append(row_identity)
-                self._num_done += 1
                 for passage in passages:
-                    yield _Item(passage, held_out)
+                    yield _Item(passage, held_out, label, place)
 
     def _receiver(self, half: _Half, held_out: bool) -> _Half:
         return self._evaluation if held_out else half
@@ -175,17 +215,30 @@ class _Builder:
         return notes + self._notes + self._encoder_notes() + _overlap_notes(train, evaluation)
 
     def _encoder_notes(self) -> list[str]:
+        encoder = self._encoder
         notes = []
-        if self._encoder.open_turns:
+        if encoder.open_turns:
             notes.append(
-                f"{self._encoder.open_turns:,} answers end in no special token under this chat "
+                f"{encoder.open_turns:,} answers end in no special token under this chat "
                 "template: the model will not learn from them where to stop"
             )
-        if self._encoder.plain_rows:
+        if encoder.rows_without_bos:
+            notes.append(
+                f"{encoder.rows_without_bos:,} conversations do not begin with BOS under this chat "
+                "template, with which the tokenizer begins other texts"
+            )
+        if encoder.plain_rows:
             notes.append(
                 "the tokenizer has no chat template, so alpaca rows are laid out as in Stanford Alpaca"
             )
         return notes
+
+
+def _block_notes(sinks: tuple[Sink, Sink], limit: int) -> list[str]:
+    num_blocks = sum(sink.num_blocks for sink in sinks if isinstance(sink, BlockSink))
+    if not num_blocks:
+        return []
+    return [f"documents were joined and cut into {num_blocks:,} blocks of {limit:,} tokens"]
 
 
 def _summary(half: _Half) -> str:

@@ -19,9 +19,18 @@ from stoker.errors import StokerError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from stoker.data.store import Row
-
 _PIECE_CHARACTERS = 2**20
+
+
+@dataclass(frozen=True)
+class EncodedRow:
+    """A passage as tokens."""
+
+    ids: NDArray[np.int32]
+    supervised: NDArray[np.bool_]
+    """For each token, whether it is to be learnt."""
+    turn_ends: list[int]
+    """Positions of the special tokens that end what is learnt, from which a model learns to stop."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +62,22 @@ class Encoder:
                 "in the text, so masks cannot be exact.",
                 hint="Convert it to a tokenizer.json.",
             )
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._chosen_template = chat_template
         self._supervise_all = supervise == "all"
         self.plain_rows = 0
         """Conversations laid out without a template, because there is none."""
         self.open_turns = 0
         """Learned turns that end in no special token."""
+        self.rows_without_bos = 0
+        """Conversations that do not begin with the token the tokenizer begins other texts with."""
 
     @cached_property
     def template(self) -> ChatTemplate | None:
         """The chat template in use, if there is one."""
-        if not (self._chosen_template or self._tokenizer.chat_template):
+        if not (self._chosen_template or self.tokenizer.chat_template):
             return None
-        return ChatTemplate(self._tokenizer, self._chosen_template)
+        return ChatTemplate(self.tokenizer, self._chosen_template)
 
     def passages(self, example: Example) -> list[Passage]:
         """What to tokenise for an example: one passage, several only for a very long document.
@@ -94,13 +105,14 @@ class Encoder:
             return _plain_passage(conversation.plain)
         rendered = self.template.render(conversation)
         self.open_turns += rendered.open_turns
+        self.rows_without_bos += not rendered.text.startswith(self._bos_text)
         return Passage(rendered.text, rendered.spans)
 
-    def encode(self, passages: Sequence[Passage]) -> list[Row]:
+    def encode(self, passages: Sequence[Passage]) -> list[EncodedRow]:
         """Token ids and masks, tokenised together, which is far faster than one by one."""
         if not passages:
             return []
-        found = self._tokenizer(
+        found = self.tokenizer(
             [passage.text for passage in passages],
             add_special_tokens=False,
             return_attention_mask=False,
@@ -114,43 +126,72 @@ class Encoder:
             for passage, ids, places in zip(passages, found["input_ids"], offsets, strict=True)
         ]
 
-    def _row(self, passage: Passage, ids: list[int], offsets: list[Span]) -> Row:
-        supervised = supervised_tokens(offsets, passage.spans)
-        before, after = self._affixes
+    def _row(self, passage: Passage, ids: list[int], offsets: list[Span]) -> EncodedRow:
+        ends = np.fromiter((stop for _, stop in offsets), np.int64, len(offsets))
+        supervised = supervised_tokens(ends, passage.spans)
+        turn_ends = self._turn_ends(passage, ids, ends)
+        before, after = self._affixes if passage.opens or passage.closes else ([], [])
         if passage.opens and ids[: len(before)] != before:
             ids = [*before, *ids]
             supervised = np.concatenate([np.zeros(len(before), np.bool_), supervised])
-        if passage.closes and ids[-1:] != after[-1:]:
-            ids = [*ids, *after]
-            supervised = np.concatenate([supervised, np.ones(len(after), np.bool_)])
+            turn_ends = [position + len(before) for position in turn_ends]
+        if passage.closes:
+            if ids[-1:] != after[-1:]:
+                ids = [*ids, *after]
+                supervised = np.concatenate([supervised, np.ones(len(after), np.bool_)])
+            turn_ends = [len(ids) - 1]
         if self._supervise_all:
             supervised = np.ones(len(ids), np.bool_)
-        return np.asarray(ids, dtype=np.int32), supervised
+        return EncodedRow(np.asarray(ids, dtype=np.int32), supervised, turn_ends)
+
+    def _turn_ends(self, passage: Passage, ids: list[int], ends: NDArray[np.int64]) -> list[int]:
+        """Positions of special tokens that a span ends with."""
+        stops = [stop for _, stop in passage.spans]
+        last = np.searchsorted(ends, stops, side="right") - 1
+        return [
+            position
+            for position, stop in zip(last.tolist(), stops, strict=True)
+            if position >= 0 and ends[position] == stop and ids[position] in self._special_ids
+        ]
+
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.added_tokens_decoder)
+
+    def has_doubled_bos(self, row: EncodedRow) -> bool:
+        """True for a row that begins with BOS twice: once from a template, once from elsewhere."""
+        bos = self.tokenizer.bos_token_id
+        return bos is not None and row.ids[:2].tolist() == [bos, bos]
+
+    @cached_property
+    def _bos_text(self) -> str:
+        """BOS, if the tokenizer begins other texts with it."""
+        begins = self.tokenizer("a")["input_ids"][0] == self.tokenizer.bos_token_id
+        return str(self.tokenizer.bos_token) if begins else ""
 
     @cached_property
     def _affixes(self) -> tuple[list[int], list[int]]:
         """Ids the tokenizer puts before a text, and after it; the latter always end in EOS."""
-        eos = self._tokenizer.eos_token_id
+        eos = self.tokenizer.eos_token_id
         if eos is None:
             raise StokerError(
                 "the tokenizer has no end-of-sequence token, so the model could not learn to stop.",
                 hint="Set eos_token in the model's tokenizer_config.json.",
             )
-        bare = self._tokenizer("a", add_special_tokens=False)["input_ids"]
-        full = self._tokenizer("a")["input_ids"]
+        bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
+        full = self.tokenizer("a")["input_ids"]
         start = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
         before, after = full[:start], full[start + len(bare) :]
         return before, after if after[-1:] == [eos] else [*after, eos]
 
 
-def supervised_tokens(offsets: Sequence[Span], spans: Sequence[Span]) -> NDArray[np.bool_]:
-    """Which tokens end inside one of the spans.
+def supervised_tokens(ends: NDArray[np.int64], spans: Sequence[Span]) -> NDArray[np.bool_]:
+    """Which tokens end inside one of the spans; `ends` are the characters they end before.
 
     Only ends are compared. A token that begins before a span, because it joins the prompt's last
     space with the answer's first word, still has to be supervised: it carries that word. The pieces of
     one character all end where it ends. Some tokenizers leave white space out of a token's start.
     """
-    ends = np.asarray([stop for _, stop in offsets], dtype=np.int64)
     supervised = np.zeros(len(ends), dtype=np.bool_)
     for start, stop in spans:
         supervised |= (ends > start) & (ends <= stop)

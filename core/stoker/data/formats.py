@@ -7,28 +7,37 @@ text       text
 completion prompt, completion
 alpaca     instruction, output; optional input, system
 messages   messages = [{role, content, ...}]; optional tools; a message's weight 0 or 1
-sharegpt   conversations = [{from, value}]; optional system
+sharegpt   conversations = [{from, value}]; optional system, tools
 ========== ============================================================================
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
+
+from stoker.data.problems import RowError
+from stoker.data.tools import parse_tool_calls, parse_tools, tool_call_of
+from stoker.recipe.problems import did_you_mean
+from stoker.recipe.words import shorten
 
 if TYPE_CHECKING:
     from stoker.recipe.schema import DataFormat
 
-
-class RowError(Exception):
-    """What is wrong with one row; the caller knows its file and number."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
+__all__ = [
+    "COLUMNS",
+    "Completion",
+    "Conversation",
+    "Example",
+    "RowError",
+    "Text",
+    "identity",
+    "parse_row",
+]
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,17 @@ class Conversation:
 
 Example = Text | Completion | Conversation
 
+COLUMNS: dict[DataFormat, tuple[str, ...]] = {
+    "text": ("text",),
+    "completion": ("prompt", "completion"),
+    "alpaca": ("instruction", "output"),
+    "messages": ("messages",),
+    "sharegpt": ("conversations",),
+}
+"""What a row of each format must have."""
+
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
+_FUNCTION_CALL = "function_call"
 _SHAREGPT_ROLES = {
     "system": "system",
     "human": "user",
@@ -72,16 +91,23 @@ _SHAREGPT_ROLES = {
     "model": "assistant",
     "tool": "tool",
     "observation": "tool",
+    _FUNCTION_CALL: "assistant",
 }
 
 # The layout of https://github.com/tatsu-lab/stanford_alpaca, for tokenizers without a template.
 _ALPACA_INTRODUCTION = "Below is an instruction that describes a task{with_input}. Write a response "
 _ALPACA_PROMPT = "that appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n"
+_MOST_COLUMNS = 8
 _ALPACA_INPUT = "### Input:\n{input}\n\n"
 
 
-def parse_row(row: Mapping[str, Any], data_format: DataFormat) -> Example:
-    """What a row says. Raises `RowError` naming the column that is missing or of a wrong type."""
+def parse_row(row: Any, data_format: DataFormat) -> Example:
+    """What a row says. Raises `RowError` naming the column that is missing or of a wrong type.
+
+    A row that is a `RowError`, because its file could not be read there, is raised.
+    """
+    if isinstance(row, RowError):
+        raise row
     if not isinstance(row, Mapping):
         raise RowError(f"a row must be a table of columns, not {_kind(row)}")
     return _PARSERS[data_format](row)
@@ -126,10 +152,7 @@ def _parse_messages(row: Mapping[str, Any]) -> Conversation:
             raise RowError(f"{where}: weight must be 0 or 1, not {weight!r}")
         messages.append(parsed)
         supervised.append(parsed["role"] == "assistant" and weight == 1)
-    tools = row.get("tools")
-    if tools is not None and not isinstance(tools, list):
-        raise RowError(f"column 'tools': expected a list, found {_kind(tools)}")
-    return Conversation(messages, tuple(supervised), tools or None)
+    return Conversation(messages, tuple(supervised), parse_tools(row.get("tools")))
 
 
 def _parse_message(message: object, where: str) -> dict[str, Any]:
@@ -139,9 +162,10 @@ def _parse_message(message: object, where: str) -> dict[str, Any]:
     parsed = {key: value for key, value in message.items() if value is not None}
     role, content = parsed.get("role"), parsed.get("content")
     if role not in _ROLES:
-        raise RowError(f"{where}: role must be one of {', '.join(sorted(_ROLES))}, not {role!r}")
-    if content is None and parsed.get("tool_calls"):
-        content = parsed["content"] = ""
+        raise _unknown_role(where, "role", role, _ROLES)
+    if parsed.get("tool_calls"):
+        parsed["tool_calls"] = parse_tool_calls(parsed["tool_calls"], where)
+        content = parsed.setdefault("content", "")
     if not isinstance(content, str):
         raise RowError(f"{where}: content must be a string, not {_kind(content)}")
     return parsed
@@ -157,12 +181,24 @@ def _parse_sharegpt(row: Mapping[str, Any]) -> Conversation:
             raise RowError(f"{where}: expected a table with 'from' and 'value', found {_kind(turn)}")
         speaker, value = turn.get("from"), turn.get("value")
         if speaker not in _SHAREGPT_ROLES:
-            known = ", ".join(sorted(_SHAREGPT_ROLES))
-            raise RowError(f"{where}: from must be one of {known}, not {speaker!r}")
+            raise _unknown_role(where, "from", speaker, _SHAREGPT_ROLES)
         if not isinstance(value, str):
             raise RowError(f"{where}: value must be a string, not {_kind(value)}")
-        messages.append({"role": _SHAREGPT_ROLES[speaker], "content": value})
-    return Conversation(messages, _all_assistants(messages))
+        said: dict[str, Any] = {"content": value}
+        if speaker == _FUNCTION_CALL:
+            said = {"content": "", "tool_calls": [tool_call_of(value, where)]}
+        messages.append({"role": _SHAREGPT_ROLES[speaker], **said})
+    return Conversation(messages, _all_assistants(messages), parse_tools(row.get("tools")))
+
+
+def _unknown_role(where: str, key: str, found: object, known: Iterable[str]) -> RowError:
+    names = ", ".join(sorted(known))
+    hint = did_you_mean(found, known) if isinstance(found, str) else ""
+    return RowError(f"{where}: {key} must be one of {names}, not {_shown(found)}", hint)
+
+
+def _shown(value: object) -> str:
+    return repr(shorten(value)) if isinstance(value, str) else _kind(value)
 
 
 _PARSERS: dict[str, Callable[[Mapping[str, Any]], Example]] = {
@@ -203,8 +239,20 @@ def _list(row: Mapping[str, Any], column: str) -> list[Any]:
 
 
 def _missing(row: Mapping[str, Any], column: str) -> RowError:
-    columns = ", ".join(map(str, row)) or "none"
-    return RowError(f"column {column!r} is missing; columns found: {columns}", "Is `format` right?")
+    found = [shorten(str(name)) for name in row]
+    columns = ", ".join(found[:_MOST_COLUMNS]) + (", ..." if len(found) > _MOST_COLUMNS else "")
+    message = f"column {column!r} is missing; columns found: {columns or 'none'}"
+    (nearest, *_) = [*get_close_matches(column, found, n=1), ""]
+    hint = f"Rename {nearest!r} to {column!r}." if nearest else _other_format(row)
+    return RowError(message, hint)
+
+
+def _other_format(row: Mapping[str, Any]) -> str:
+    """Another format that the columns of a row would do for."""
+    for name, needed in COLUMNS.items():
+        if all(column in row for column in needed):
+            return f'These are the columns of format = "{name}".'
+    return "Is `format` right?"
 
 
 def _kind(value: object) -> str:

@@ -35,7 +35,7 @@ __all__ = ["PreparedData", "Report", "TokenIndex", "prepare_index"]
 Report = Callable[[str, int, int], None]
 """report(phase, done, total), in rows; total 0 where it is not known. May raise to interrupt."""
 
-_CODE_VERSION = 1
+_CODE_VERSION = 2
 """Raise it with every change to what an index of the same data holds."""
 
 
@@ -118,6 +118,7 @@ def _cache_key(
         "tokenizer": _tokenizer_digest(tokenizer),
         "template": encoder.template.source if encoder.template else None,
         "limits": [data.sequence_length, data.supervise, data.eval_fraction],
+        "bad rows": [data.on_bad_row, data.max_bad_share],
         "train": [_source_facts(source) for source in train],
         "evaluation": [_source_facts(source) for source in evaluation],
     }

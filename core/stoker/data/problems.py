@@ -6,4 +6,13 @@ from stoker.errors import StokerError
 
 
 class DataError(StokerError):
-    """A source that cannot be read, or a row that cannot be used; names file, row and column."""
+    """A source that cannot be read, or rows that cannot be used; names file, row and column."""
+
+
+class RowError(Exception):
+    """What is wrong with one row; the caller knows its file and number."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint

@@ -7,13 +7,17 @@ No types are inferred. Readers that infer them turn the answer "2024-01-01" into
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
+from stoker.data.formats import RowError
+from stoker.data.json_rows import JsonLines, open_json
+from stoker.data.located import Located, text_of
 from stoker.data.problems import DataError
+from stoker.errors import MissingRequirementError
 
 
 class Rows(Protocol):
@@ -21,9 +25,7 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        """Pairs of where a row is (`line 12`, `row 12`) and the row."""
-        ...
+    def __iter__(self) -> Iterator[Located]: ...
 
 
 class ListedRows:
@@ -35,36 +37,9 @@ class ListedRows:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
+    def __iter__(self) -> Iterator[Located]:
         for number, row in enumerate(self._rows, start=1):
-            yield f"row {number}", row
-
-
-class _JsonLines:
-    """One JSON object a line; empty lines are skipped."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with path.open("rb") as file:
-            self._num_rows = sum(1 for line in file if line.strip())
-
-    def __len__(self) -> int:
-        return self._num_rows
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        with self._path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"line {number}", self._parse(line, number)
-
-    def _parse(self, line: bytes, number: int) -> Any:
-        where = f"{self._path}, line {number}"
-        try:
-            return json.loads(line.decode("utf-8-sig"))
-        except json.JSONDecodeError as error:
-            raise DataError(f"{where}, column {error.colno}: {error.msg}.") from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"{where}: not UTF-8: {error.reason}.") from error
+            yield Located(f"row {number}", row)
 
 
 class _Csv:
@@ -73,92 +48,126 @@ class _Csv:
     def __init__(self, path: Path, delimiter: str) -> None:
         self._path = path
         self._delimiter = delimiter
-        self._num_rows = sum(1 for _ in self)
 
     def __len__(self) -> int:
         return self._num_rows
 
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
+    @cached_property
+    def _num_rows(self) -> int:
+        return sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[Located]:
         # The default of 128 KiB is less than a long document.
         csv.field_size_limit(sys.maxsize)
-        with self._path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=self._delimiter, strict=True)
+        with text_of(self._path) as file:
+            lines = _CountedLines(file)
+            reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
             try:
-                for number, row in enumerate(reader, start=1):
-                    self._check_width(row, number)
-                    yield f"row {number}", row
+                header = self._header(reader)
+                # Blank lines are none of the rows.
+                rows = (cells for cells in reader if cells)
+                for number, cells in enumerate(rows, start=1):
+                    yield Located(f"row {number}", _table(header, cells), lines.num_characters)
             except csv.Error as error:
                 raise DataError(f"{self._path}, line {reader.line_num}: {error}.") from error
-            except UnicodeDecodeError as error:
-                raise DataError(f"{self._path}: not UTF-8: {error.reason}.") from error
 
-    def _check_width(self, row: dict[Any, Any], number: int) -> None:
-        # DictReader files surplus cells under None, and gives missing ones the value None.
-        if None in row or None in row.values():
-            raise DataError(f"{self._path}, row {number}: not as many cells as the header has.")
+    def _header(self, reader: Iterator[list[str]]) -> list[str]:
+        header = next(reader, [])
+        if twice := sorted({name for name in header if header.count(name) > 1}):
+            raise DataError(f"{self._path}, line 1: two columns are called {twice[0]!r}.")
+        return header
+
+
+class _CountedLines:
+    """Passes lines on and counts their characters."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+        self.num_characters = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._file:
+            self.num_characters += len(line)
+            yield line
+
+
+def _table(header: Sequence[str], cells: Sequence[str]) -> Any:
+    if len(cells) == len(header):
+        return dict(zip(header, cells, strict=True))
+    return RowError(
+        f"{len(cells)} cells where the header has {len(header)}",
+        "Cells that hold the delimiter or a line end need quotes.",
+    )
 
 
 class _Parquet:
     """Read in batches, straight from the file."""
 
     def __init__(self, path: Path) -> None:
-        import pyarrow.parquet
+        try:
+            import pyarrow as pa
+            from pyarrow import parquet
+        except ImportError as error:
+            raise MissingRequirementError(
+                f"{path}: reading Parquet needs pyarrow, which is not installed.",
+                hint="pip install 'stoker[train]'",
+            ) from error
 
-        self._file = pyarrow.parquet.ParquetFile(path)
+        self._path = path
+        try:
+            self._file = parquet.ParquetFile(path)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path}: cannot be read: {error}.") from error
 
     def __len__(self) -> int:
         return int(self._file.metadata.num_rows)
 
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
+    def __iter__(self) -> Iterator[Located]:
+        import pyarrow as pa
+
         number = 0
-        for batch in self._file.iter_batches(batch_size=1024):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"row {number}", row
+        try:
+            for batch in self._file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield Located(f"row {number}", row)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{self._path}, after row {number}: cannot be read: {error}.") from error
 
 
-def _read_json(path: Path) -> Rows:
-    """A list of objects; or, as many files of this suffix are, one object a line."""
-    text = path.read_text(encoding="utf-8-sig")
-    if not text.lstrip().startswith("["):
-        return _JsonLines(path)
-    try:
-        return ListedRows(json.loads(text))
-    except json.JSONDecodeError as error:
-        raise DataError(f"{path}, line {error.lineno}, column {error.colno}: {error.msg}.") from error
-
-
-def _read_text(path: Path) -> Rows:
+class _TextFile:
     """A file is one document: its line breaks are part of it."""
-    return ListedRows([{"text": path.read_text(encoding="utf-8-sig")}])
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __len__(self) -> int:
+        with text_of(self._path) as file:
+            return int(file.read(1) != "")
+
+    def __iter__(self) -> Iterator[Located]:
+        with text_of(self._path, newline=None) as file:
+            if text := file.read():
+                yield Located("row 1", {"text": text}, len(text))
 
 
 _READERS: dict[str, Callable[[Path], Rows]] = {
-    ".jsonl": _JsonLines,
-    ".ndjson": _JsonLines,
-    ".json": _read_json,
+    ".jsonl": JsonLines,
+    ".ndjson": JsonLines,
+    ".json": open_json,
     ".parquet": _Parquet,
     ".csv": lambda path: _Csv(path, ","),
     ".tsv": lambda path: _Csv(path, "\t"),
-    ".txt": _read_text,
+    ".txt": _TextFile,
 }
 DATA_SUFFIXES = tuple(_READERS)
+TEXT_SUFFIXES = tuple(suffix for suffix in DATA_SUFFIXES if suffix != ".parquet")
 
 
-def read_file(path: Path) -> Rows:
+def open_file(path: Path) -> Rows:
     """The rows of one data file, whose suffix must be one of `DATA_SUFFIXES`.
 
-    Raises `DataError` naming the file and, where there is one, the line; some errors only show while
-    rows are read.
+    Raises `DataError` naming the file and, where there is one, the line; most errors only show while
+    rows are read. Raises `MissingRequirementError` where the library for a format is missing.
     """
-    from pyarrow import ArrowException
-
-    try:
-        rows = _READERS[path.suffix.lower()](path)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8: {error.reason} at byte {error.start}.") from error
-    except (OSError, ArrowException) as error:
-        raise DataError(f"{path}: cannot be read: {error}.") from error
-    if len(rows) == 0:
-        raise DataError(f"{path}: there is no row in it.")
-    return rows
+    return _READERS[path.suffix.lower()](path)

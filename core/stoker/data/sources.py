@@ -1,6 +1,6 @@
 """Where rows come from: files, folders, the hub, plugins.
 
-A source is opened in two stages. `resolve_source` finds its parts and a digest of their content,
+A source is opened in stages. `resolve_source` finds its parts; `Part.digest` says what is in them,
 which is all a filled cache needs; `Part.open` reads rows, when something must be tokenised.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from stoker.data.digests import file_digest
 from stoker.data.files import find_files
 from stoker.data.problems import DataError
-from stoker.data.readers import DATA_SUFFIXES, ListedRows, Rows, read_file
+from stoker.data.readers import DATA_SUFFIXES, ListedRows, Rows, open_file
 from stoker.recipe.problems import did_you_mean
 
 if TYPE_CHECKING:
@@ -42,10 +43,14 @@ class Part:
     """One file, split or plugin source: what messages about a row name."""
 
     label: str
-    digest: str
-    """SHA-256 over the content, in hex."""
     open: Callable[[], Rows]
     """Opens the content for reading."""
+    make_digest: Callable[[], str]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the content, in hex; the first call reads it all. Raises `DataError`."""
+        return self.make_digest()
 
 
 @dataclass(frozen=True)
@@ -63,10 +68,10 @@ def resolve_source(
     plugin_sources: Mapping[str, PluginSource],
     tick: Callable[[], None] = lambda: None,
 ) -> ResolvedSource:
-    """Find the parts of a source and digest their content.
+    """Find the parts of a source.
 
-    `tick` is called now and then and may raise to give up. Raises `DataError` for what is missing,
-    empty or of an unknown kind.
+    `tick` is called now and then while content is digested and may raise to give up. Raises
+    `DataError` for what is missing, empty or of an unknown kind.
     """
     if source.path in plugin_sources:
         return _resolve_plugin(source, plugin_sources[source.path])
@@ -96,7 +101,7 @@ def _resolve_files(source: DataSource, path: Path, tick: Callable[[], None]) -> 
 
 
 def _file_part(file: Path, tick: Callable[[], None]) -> Part:
-    return Part(str(file), file_digest(file, tick), lambda: read_file(file))
+    return Part(str(file), lambda: open_file(file), lambda: file_digest(file, tick))
 
 
 def _resolve_plugin(source: DataSource, plugin_source: PluginSource) -> ResolvedSource:
@@ -108,7 +113,7 @@ def _resolve_plugin(source: DataSource, plugin_source: PluginSource) -> Resolved
         )
     rows = list(plugin_source.load(source.split or "train"))
     digest = _digest_rows(source.path, rows)
-    part = Part(source.path, digest, lambda: ListedRows(rows))
+    part = Part(source.path, lambda: ListedRows(rows), lambda: digest)
     return ResolvedSource(source.path, plugin_source.format, [part])
 
 
@@ -136,18 +141,12 @@ def _unknown_plugin_source(path: str, plugin_sources: Mapping[str, PluginSource]
 
 
 def _resolve_hub(source: DataSource) -> ResolvedSource:
-    import datasets
+    from stoker.data.hub import load_from_hub
 
-    split = source.split or "train"
-    try:
-        rows = datasets.load_dataset(source.path, split=split)
-    except Exception as error:  # the hub's client raises a dozen unrelated types
-        reason = str(error).strip().partition("\n")[0]
-        raise DataError(
-            f"{source.path} (split {split!r}): not a local path, and the hub did not give it: {reason}",
-            hint="Check the spelling and the network, or name a local file or directory.",
-        ) from error
-    label = f"{source.path} (split {split!r})"
+    stated_format, split = _stated_format(source), source.split or "train"
+    rows = load_from_hub(source.path, split)
     # The library's fingerprint covers the dataset's commit, configuration and split.
-    part = Part(label, rows._fingerprint, lambda: ListedRows(rows))
-    return ResolvedSource(source.path, _stated_format(source), [part])
+    part = Part(
+        f"{source.path} (split {split!r})", lambda: ListedRows(rows), lambda: str(rows._fingerprint)
+    )
+    return ResolvedSource(source.path, stated_format, [part])

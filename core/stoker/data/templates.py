@@ -7,20 +7,24 @@ prefixes of the conversation, as inference would see them:
     the same, with the turn               <user>hi</user><assistant>hello</assistant>
                                                                     ^^^^^^^^^^^^^^^^^
 
-so the span starts where generation starts and ends with the token that ends the turn. Templates that
-render a turn differently once it is no longer the last one (reasoning is dropped, a system message
-moves) are handled by rendering the whole conversation with that turn's content replaced.
+so the span starts where generation starts and ends with the token that ends the turn. Where the whole
+conversation does not start like its prefixes (an earlier turn loses its reasoning, the system message
+or the tools move to the last question), the words of a message are found instead, by changing them and
+looking at what stays the same; what stands around them is known from the prefixes.
 """
 
 from __future__ import annotations
 
-import json
+import re
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from stoker.data.formats import Conversation, RowError
+from stoker.data.completeness import CHANGE_TEMPLATE, check_complete
+from stoker.data.formats import Conversation
+from stoker.data.problems import RowError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,9 +32,10 @@ if TYPE_CHECKING:
 Span = tuple[int, int]
 """Characters [start, stop) of a text."""
 
-_STAND_IN = "stand-in for the words of one turn, 7c1e"
-_THOUGHT_END = "</think>"
-_CHANGE_TEMPLATE = "Set data.chat_template to one that renders every turn where it stands."
+Message = dict[str, Any]
+
+# They begin and end in different characters, so one of them shares neither with any given words.
+_STAND_INS = ("Zq7", "Kx4", "Wj9")
 
 
 @dataclass(frozen=True)
@@ -59,19 +64,17 @@ class ChatTemplate:
     def render(self, conversation: Conversation) -> Rendered:
         """The conversation as text with the spans of its supervised turns.
 
-        Raises `RowError` when the template refuses the conversation or leaves a turn out.
+        Raises `RowError` when the template refuses the conversation or leaves something of it out.
         """
         view = _View(self, conversation)
-        spans = [
-            view.span(turn) for turn, supervised in enumerate(conversation.supervised) if supervised
-        ]
-        view.check_complete()
-        open_turns = sum(not view.text[:stop].endswith(self._closers) for _, stop in spans)
-        return Rendered(view.text, spans, open_turns)
+        spans = {
+            turn: view.span(turn) for turn, learned in enumerate(conversation.supervised) if learned
+        }
+        check_complete(conversation, view.text, spans)
+        open_turns = sum(not view.text[:stop].endswith(self._closers) for _, stop in spans.values())
+        return Rendered(view.text, list(spans.values()), open_turns)
 
-    def text(
-        self, messages: Sequence[dict[str, Any]], tools: list[Any] | None, *, prompt: bool = False
-    ) -> str:
+    def text(self, messages: Sequence[Message], tools: list[Any] | None, *, prompt: bool = False) -> str:
         """Messages as text; `prompt` adds what invites the assistant's next turn."""
         from jinja2 import TemplateError
 
@@ -85,16 +88,44 @@ class ChatTemplate:
                     add_generation_prompt=prompt,
                 )
             )
-        except (TemplateError, TypeError, ValueError, KeyError) as error:
-            raise RowError(f"the chat template refuses this conversation: {error}") from error
+        except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+            raise RowError(
+                f"the chat template refuses this conversation: {error}",
+                "Change the row, or set data.chat_template to one that accepts it.",
+            ) from error
 
-    def closing(self, text: str) -> str:
-        """`text` up to and with the special token that ends it; all of it when there is none.
+    def closed(self, text: str) -> str:
+        """A text that ends in an assistant turn, up to and with the special token that ends the turn.
 
         White space after such a token belongs to no turn; without one it is what ends the turn.
         """
+        text = text.removesuffix(self._epilogue)
         stripped = text.rstrip()
         return stripped if stripped.endswith(self._closers) else text
+
+    @cached_property
+    def _epilogue(self) -> str:
+        """What the template writes after the end of the last turn, and after no other.
+
+        That is EOS in Phi 3 (the model stops at <|end|> before it, so EOS is not learned), and in some
+        templates a generation prompt that nobody asked for.
+        """
+        asked, said, _ = _STAND_INS
+        question, answer = {"role": "user", "content": asked}, {"role": "assistant", "content": said}
+        try:
+            invited = self.text([question], None, prompt=True).rpartition(asked)[2]
+            last = self.text([question, answer], None).rpartition(said)[2]
+            followed = self.text([question, answer, question], None).rpartition(said)[2]
+        except RowError:
+            return ""
+        special = re.compile("|".join(map(re.escape, self._closers)) or "(?!)")
+        if last == invited:
+            # It invites an answer, or nothing ever does; the first token ends the turn in both cases.
+            ends = [found.end() for found in special.finditer(last)][:1]
+        else:
+            shared = last[: _shared_start(last, followed)]
+            ends = [found.end() for found in special.finditer(shared)][-1:]
+        return last[ends[0] :] if ends else ""
 
 
 def special_strings(tokenizer: PreTrainedTokenizerBase) -> list[str]:
@@ -109,76 +140,65 @@ class _View:
         self._template = template
         self._messages = conversation.messages
         self._tools = conversation.tools
-        self._found: dict[int, Span] = {}
         self.text = template.text(self._messages, self._tools)
 
     def span(self, turn: int) -> Span:
         """What the model should learn of one assistant turn."""
-        start = self._prefix_end(turn)
-        stop = self._turn_end(turn) if start is not None else None
-        if start is None or stop is None:
-            start, stop = self._locate(turn, start)
+        start, stop = self._start(turn), self._stop(turn)
         if not start < stop:
-            raise RowError(f"the chat template leaves message {turn + 1} empty", _CHANGE_TEMPLATE)
-        self._found[turn] = (start, stop)
+            raise RowError(f"the chat template leaves message {turn + 1} empty", CHANGE_TEMPLATE)
         return start, stop
 
-    def _prefix_end(self, turn: int) -> int | None:
-        """Where generation of the turn starts, if the text starts as inference would see it."""
-        if turn == 0:
-            return None
-        prefix = self._template.text(self._messages[:turn], self._tools, prompt=True)
-        return len(prefix) if self.text.startswith(prefix) else None
+    def _start(self, turn: int) -> int:
+        """Where generation of the turn starts."""
+        try:
+            prompt = self._template.text(self._messages[:turn], self._tools, prompt=True)
+        except RowError:
+            # Nothing comes before the turn, or the template wants no answer there.
+            return self._words(turn, self.text, self._messages)[0]
+        if self.text.startswith(prompt):
+            return len(prompt)
+        after_words = self._words(turn - 1, self.text, self._messages)[1]
+        bridge = prompt[self._words(turn - 1, prompt, self._messages[:turn], prompt=True)[1] :]
+        return after_words + _shared_start(self.text[after_words:], bridge)
 
-    def _turn_end(self, turn: int) -> int | None:
-        """Where the turn ends, if the text starts as it does when nothing follows the turn."""
-        last = turn == len(self._messages) - 1
-        until = self.text if last else self._template.text(self._messages[: turn + 1], self._tools)
-        return len(self._template.closing(until)) if self.text.startswith(until) else None
+    def _stop(self, turn: int) -> int:
+        """Where the turn ends."""
+        until = self._messages[: turn + 1]
+        is_last = len(until) == len(self._messages)
+        text = self.text if is_last else self._template.text(until, self._tools)
+        closed = self._template.closed(text)
+        if self.text.startswith(closed):
+            return len(closed)
+        after_words = self._words(turn, self.text, self._messages)[1]
+        ending = closed[self._words(turn, text, until)[1] :]
+        rest = self.text[after_words:]
+        if rest.startswith(ending):
+            return after_words + len(ending)
+        # The turn ends in another way when it is not the last: only the white space is its own.
+        shared = rest[: _shared_start(rest, ending)]
+        return after_words + len(shared) - len(shared.lstrip())
 
-    def _locate(self, turn: int, start: int | None) -> Span:
-        """Find the turn by what surrounds its content in the whole conversation."""
-        before, after = self._around(self._messages, turn)
-        if start is None and self.text.startswith(before):
-            start = len(before)
-        if start is None or not self.text.endswith(after):
-            raise RowError(
-                f"the chat template renders message {turn + 1} in a way that hides where it starts",
-                _CHANGE_TEMPLATE,
-            )
-        _, alone = self._around(self._messages[: turn + 1], turn)
-        closing = self._template.closing(_common_start(after, alone))
-        return start, len(self.text) - len(after) + len(closing)
-
-    def _around(self, messages: Sequence[dict[str, Any]], turn: int) -> tuple[str, str]:
-        """The text before and after the content of one turn."""
-        replaced = [*messages[:turn], messages[turn] | {"content": _STAND_IN}, *messages[turn + 1 :]]
-        before, found, after = self._template.text(replaced, self._tools).partition(_STAND_IN)
-        if not found:
-            raise RowError(f"the chat template drops message {turn + 1}", _CHANGE_TEMPLATE)
-        return before, after
-
-    def check_complete(self) -> None:
-        """Every message must be in the text: a dropped turn would be trained around in silence."""
-        for turn, message in enumerate(self._messages):
-            content = message["content"]
-            if message["role"] == "assistant":
-                content = content.rpartition(_THOUGHT_END)[2]
-            start, stop = self._found.get(turn, (0, len(self.text)))
-            if not _contains(self.text[start:stop], content.strip()):
-                name = f"message {turn + 1} ({message['role']})"
-                raise RowError(f"the chat template drops or rewrites {name}", _CHANGE_TEMPLATE)
+    def _words(self, turn: int, text: str, messages: Sequence[Message], *, prompt: bool = False) -> Span:
+        """Where the words of a message are in the text of these messages."""
+        changed = [*messages[:turn], _changed(messages[turn]), *messages[turn + 1 :]]
+        other = self._template.text(changed, self._tools, prompt=prompt)
+        if text == other:
+            raise RowError(f"the chat template drops message {turn + 1}", CHANGE_TEMPLATE)
+        return _shared_start(text, other), len(text) - _shared_start(text[::-1], other[::-1])
 
 
-def _common_start(first: str, second: str) -> str:
-    pairs = zip(first, second, strict=False)
-    return first[: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
+def _changed(message: Message) -> Message:
+    """The same message with other words: other content, or other arguments of its first tool call."""
+    content, calls = message["content"].strip(), message.get("tool_calls")
+    if content or not calls:
+        apart = [w for w in _STAND_INS if w[0] != content[:1] and w[-1] != content[-1:]]
+        return message | {"content": apart[0]}
+    function = calls[0]["function"] | {"arguments": {_STAND_INS[0]: _STAND_INS[0]}}
+    return message | {"tool_calls": [calls[0] | {"function": function}, *calls[1:]]}
 
 
-def _contains(text: str, content: str) -> bool:
-    """Whether the content is there as it is, or as JSON, which templates use for tool results."""
-    return (
-        content in text
-        or json.dumps(content)[1:-1] in text
-        or json.dumps(content, ensure_ascii=False)[1:-1] in text
-    )
+def _shared_start(first: str, second: str) -> int:
+    """How many characters two texts have in common before they differ."""
+    longest = min(len(first), len(second))
+    return bisect(range(1, longest + 1), False, key=lambda n: first[:n] != second[:n])

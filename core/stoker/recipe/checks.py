@@ -88,8 +88,9 @@ def _check_directory(recipe: Recipe) -> Iterator[Problem]:
         # Unlike Path.exists, this is False, not an exception, for a name no file can have.
         if os.path.exists(folder):
             if not os.path.isdir(folder):
+                found = "a part of it" if "run.directory" in recipe.references else folder
                 yield Problem(
-                    key="run.directory", message=f"{folder} is a file, expected a directory for runs."
+                    key="run.directory", message=f"{found} is a file, expected a directory for runs."
                 )
             return
 

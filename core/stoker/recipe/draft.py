@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from stoker.recipe.layers import EXTENDS, Layer
@@ -14,6 +15,8 @@ from stoker.recipe.problems import Problem
 
 # Stating one of them in a file or with --set takes back the other one of a lower layer.
 _ALTERNATIVES = ("train.epochs", "train.steps")
+ENABLED = "enabled"
+"""The core's key in the tables of plugins."""
 
 
 @dataclass
@@ -27,6 +30,10 @@ class Draft:
     """Dotted keys given with `--set`."""
     problems: list[Problem] = field(default_factory=list)
     """What is wrong with the overrides themselves."""
+    references: dict[str, str] = field(default_factory=dict)
+    """Names of environment variables by dotted key, once their values are in the tables."""
+    unset: set[str] = field(default_factory=set)
+    """Keys whose variable has no value here; the tables still say `env:NAME`."""
 
     @property
     def recipe(self) -> Layer:
@@ -55,12 +62,22 @@ class Draft:
         )
 
     def origin(self, key: str) -> str:
-        """Where a value came from: `default`, `recipe.toml:12` or `--set`."""
+        """Where a value came from: `default`, `plugin:lora`, `recipe.toml:12` or `--set`."""
+        if key not in self.keys:
+            return default_origin(key)
         if self.is_overridden(key):
             return OVERRIDE
         layer = self.stated_by(key)
         position = layer.positions.value(key) if layer else None
-        return f"{layer.label}:{position.line}" if layer and position else "default"
+        return f"{layer.label}:{position.line}" if layer and position else default_origin(key)
+
+    def folder_of(self, key: str) -> Path:
+        """What a relative path is relative to: the file that states it.
+
+        Where stoker is called for `--set` and for the value of an environment variable.
+        """
+        layer = None if key in self.references else self.stated_by(key)
+        return layer.folder if layer else Path.cwd()
 
     def problem(self, key: str, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
         """A problem at the value of `key`, at the key itself, or at what encloses it."""
@@ -90,6 +107,13 @@ def make_draft(layers: Sequence[Layer], overrides: Sequence[str]) -> Draft:
     for override in overrides:
         _apply_override(draft, override)
     return draft
+
+
+def default_origin(key: str) -> str:
+    """Where a value came from that nobody stated: from stoker, or from the plugin whose option it is."""
+    table, _, option = key.partition(".")
+    name, _, option = option.partition(".")
+    return f"plugin:{name}" if table == "plugins" and option not in ("", ENABLED) else "default"
 
 
 def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from stoker.errors import UsageError
+from stoker.recipe.draft import default_origin
 from stoker.recipe.json_schema import Schema, recipe_schema, schema_at
 from stoker.recipe.layers import EXTENDS
 from stoker.recipe.model import Recipe
 from stoker.recipe.problems import did_you_mean
 from stoker.recipe.words import schema_words, type_word
 from stoker.registry import load_plugin_class
-
-DEFAULT = "default"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +24,7 @@ class Explained:
     value: Any
     """None where it is not set."""
     origin: str
-    """`default`, `recipe.toml:12` or `--set`; `several` for a table whose keys differ in it."""
+    """`default`, `plugin:lora`, `recipe.toml:12` or `--set`; `several` for a table whose keys differ."""
     type: str
     """In TOML's words."""
     default: Any
@@ -64,7 +63,7 @@ def _plugin_schemas(recipe: Recipe, key: str) -> dict[str, Mapping[str, Any]]:
 
 
 def _with_defaults(recipe: Recipe, schema: Schema) -> dict[str, Any]:
-    """All values, those of plugins included, which a recipe keeps as they were written."""
+    """All values. The core does not add `enabled`, nor options to a plugin that is switched off."""
     values = recipe.resolved()
     for name, table in schema["properties"]["plugins"]["properties"].items():
         options = {key: option.get("default") for key, option in table["properties"].items()}
@@ -109,7 +108,7 @@ def _origin(recipe: Recipe, key: str) -> str:
     stated = dict.fromkeys(
         origin for name, origin in recipe.origins.items() if name == key or name.startswith(inside)
     )
-    return next(iter(stated), DEFAULT) if len(stated) < 2 else "several"
+    return next(iter(stated), default_origin(key)) if len(stated) < 2 else "several"
 
 
 def _children(schema: Schema, values: Any, key: str) -> Iterator[str]:

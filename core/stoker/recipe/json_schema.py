@@ -1,7 +1,8 @@
 """One JSON Schema (2020-12) of whole recipes: the core's tables and those of plugins.
 
 It describes what an author writes: TOML has no null, and a recipe that extends another may leave
-out what that one states.
+out what that one states. `env:NAME` is a string like any other: where a key takes certain strings
+only, editors mark it although stoker accepts it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stoker.recipe.draft import ENABLED
 from stoker.recipe.layers import EXTENDS
-from stoker.recipe.plugin_tables import ENABLED
 from stoker.recipe.schema import RecipeTables
 
 Schema = dict[str, Any]

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretBytes, SecretStr
 
 from stoker.errors import PluginError
 from stoker.plugin import Plugin
-from stoker.recipe.draft import Draft
+from stoker.recipe.draft import ENABLED, Draft, leaves
+from stoker.recipe.environment import VARIABLES
 from stoker.recipe.fields import field_at
 from stoker.recipe.problems import Problem, did_you_mean
 from stoker.recipe.validation import validate_tables
 from stoker.recipe.words import describe, shorten
 from stoker.registry import combination_errors, installed_plugins, load_plugin_class
 
-ENABLED = "enabled"
 PluginClass = type[Plugin[Any]]
+NO_SECRETS = (
+    "secrets are not written into recipes; write env:NAME.",
+    "NAME is that of an environment variable, set where the run is started.",
+)
 
 
 def load_plugin_classes(draft: Draft) -> tuple[dict[str, PluginClass], list[Problem]]:
@@ -39,6 +43,9 @@ def load_plugin_classes(draft: Draft) -> tuple[dict[str, PluginClass], list[Prob
 
 def _table_problem(draft: Draft, name: str, table: Any) -> Problem | None:
     key = f"plugins.{name}"
+    if name == VARIABLES:
+        hint = f"{VARIABLES}:NAME stands for an environment variable."
+        return draft.problem(key, f"no plugin can be called {name!r}.", hint, at_key=True)
     if name not in installed_plugins():
         hint = did_you_mean(name, installed_plugins()) or "`stoker plugins` lists what is installed."
         return draft.problem(key, f"no plugin called {shorten(name)!r} is installed.", hint, at_key=True)
@@ -63,16 +70,27 @@ def switched_on(draft: Draft) -> list[str]:
     ]
 
 
-def option_problems(draft: Draft, classes: Mapping[str, PluginClass]) -> list[Problem]:
-    """What is wrong inside the plugins' tables, and with switching these plugins on together."""
+def validate_options(
+    draft: Draft, classes: Mapping[str, PluginClass]
+) -> tuple[dict[str, BaseModel], list[Problem]]:
+    """The plugins' options, where they are right.
+
+    And what is wrong inside their tables, and with switching these plugins on together.
+    """
+    configs: dict[str, BaseModel] = {}
     problems: list[Problem] = []
     for name, plugin_class in classes.items():
-        table = own_options(draft.tables["plugins"][name])
-        key = f"plugins.{name}"
-        problems += validate_tables(plugin_class.Config, table, draft.problem, key)[1]
+        key, table = f"plugins.{name}", own_options(draft.tables["plugins"][name])
+        secrets = {f"{key}.{secret}" for secret in literal_secrets(plugin_class.Config, table)}
+        secrets -= draft.references.keys()
+        problems += [draft.problem(secret, *NO_SECRETS) for secret in sorted(secrets)]
+        config, found = validate_tables(plugin_class.Config, table, draft, key)
+        problems += [problem for problem in found if problem.key not in secrets]
+        if config is not None:
+            configs[name] = config
     for name, sentence in combination_errors(classes):
         problems.append(draft.problem(f"plugins.{name}", sentence, at_key=True))
-    return problems
+    return configs, problems
 
 
 def own_options(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,10 +101,22 @@ def own_options(table: Mapping[str, Any]) -> dict[str, Any]:
 def is_path_option(config: type[BaseModel], name: str) -> bool:
     """True for options typed as `pathlib.Path`; relative ones belong to the file that states them."""
     field = field_at(config, (name,))
-    return field is not None and _mentions_path(field.annotation)
+    return field is not None and _mentions(field.annotation, Path)
 
 
-def _mentions_path(annotation: Any) -> bool:
-    if isinstance(annotation, type) and issubclass(annotation, Path):
+def literal_secrets(config: type[BaseModel], table: Mapping[str, Any]) -> Iterator[str]:
+    """Dotted keys of a plugin's table whose type says that they are secrets."""
+    for key, value in leaves(table):
+        path = [int(part) if part.isdigit() else part for part in key.split(".")]
+        # Of an item of an array, or a key of a table that is no model, the nearest field is asked.
+        found = (field_at(config, path[:length]) for length in range(len(path), 0, -1))
+        field = next((each for each in found if each), None)
+        is_empty = isinstance(value, (Mapping, list)) or value is None
+        if field and not is_empty and _mentions(field.annotation, SecretStr, SecretBytes):
+            yield key
+
+
+def _mentions(annotation: Any, *types: type) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, types):
         return True
-    return any(_mentions_path(argument) for argument in get_args(annotation))
+    return any(_mentions(argument, *types) for argument in get_args(annotation))

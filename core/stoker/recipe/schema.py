@@ -82,7 +82,18 @@ class DataTable(Table):
         default="completion", description="Which tokens carry loss."
     )
     chat_template: str | None = Field(
-        default=None, description="Jinja chat template instead of the tokenizer's own."
+        default=None,
+        description="Jinja chat template instead of the tokenizer's own, or the path of a .jinja file.",
+    )
+    on_bad_row: Literal["refuse", "skip"] = Field(
+        default="refuse",
+        description="What to do with rows that cannot be used: refuse the data, or skip and count them.",
+    )
+    max_bad_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Largest share of a source's rows that may be skipped; above it, it is refused.",
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -14,25 +15,44 @@ from stoker.recipe.fields import expected_by, field_at, literals, model_at, tabl
 from stoker.recipe.problems import Problem, did_you_mean
 from stoker.recipe.words import describe, one_of, shorten
 
+if TYPE_CHECKING:
+    from stoker.recipe.draft import Draft
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
-MakeProblem = Callable[..., Problem]
 Path = tuple[str | int, ...]
+_NO_STRING = frozenset(
+    {
+        "int_type",
+        "float_type",
+        "bool_type",
+        "list_type",
+        "tuple_type",
+        "set_type",
+        "dict_type",
+        "model_type",
+    }
+)
+"""Kinds of errors that no string is free of."""
 
 
 def validate_tables(
-    model: type[ModelT], tables: Mapping[str, Any], make_problem: MakeProblem, prefix: str = ""
+    model: type[ModelT],
+    tables: Mapping[str, Any],
+    draft: Draft,
+    prefix: str = "",
 ) -> tuple[ModelT | None, list[Problem]]:
     """A validated model, or every problem there is.
 
-    `make_problem(key, message, hint, at_key=...)` knows where keys stand; `prefix` is the dotted key
-    of `tables`. Numbers are not made from strings, nor integers from floats.
+    `draft` knows where keys stand and which values are not shown; `prefix` is the dotted key of
+    `tables` in it. Numbers are not made from strings, nor integers from floats. What depends on a
+    value that is not known here is a warning.
     """
     try:
         # As JSON, strictness still allows what TOML cannot write otherwise: paths, tuples, dates.
         text = json.dumps(tables, default=str)
         return model.model_validate_json(text, strict=True), []
     except ValidationError as error:
-        translator = _Translator(model, tables, make_problem, prefix)
+        translator = _Translator(model, tables, draft, prefix)
         return None, list(translator.problems(error.errors(include_url=False)))
 
 
@@ -40,11 +60,15 @@ class _Translator:
     """Turns pydantic's errors about one set of tables into problems."""
 
     def __init__(
-        self, model: type[BaseModel], tables: Mapping[str, Any], make_problem: MakeProblem, prefix: str
+        self,
+        model: type[BaseModel],
+        tables: Mapping[str, Any],
+        draft: Draft,
+        prefix: str,
     ) -> None:
         self._model = model
         self._tables = tables
-        self._make_problem = make_problem
+        self._draft = draft
         self._prefix = prefix
 
     def problems(self, errors: Sequence[ErrorDetails]) -> Iterator[Problem]:
@@ -53,7 +77,16 @@ class _Translator:
         for error in errors:
             places.setdefault(self._place(error), []).append(error)
         for place, found in places.items():
-            yield self._problem(place, found)
+            problem = self._problem(place, found)
+            yield replace(problem, severity="warning") if self._is_unknown(place, found) else problem
+
+    def _is_unknown(self, place: Path, errors: Sequence[ErrorDetails]) -> bool:
+        """Whether another value of a variable that is not set here could be right."""
+        key, kind = self._dotted(place), errors[0]["type"]
+        if kind == "value_error" and any(unset.startswith(f"{key}.") for unset in self._draft.unset):
+            return True
+        needs_no_string = all(error["type"] in _NO_STRING for error in errors)
+        return key in self._draft.unset and not needs_no_string
 
     def _place(self, error: ErrorDetails) -> Path:
         """The error's location without the names of union branches, which are no keys."""
@@ -80,12 +113,18 @@ class _Translator:
         found = self._value(place)
         if kind == "value_error":
             message = str(errors[0].get("ctx", {}).get("error", errors[0]["msg"]))
-            return self._make_problem(self._dotted(place), f"{message}.", self._about(place))
+            return self._draft.problem(self._dotted(place), f"{message}.", self._about(place))
         wanted = one_of(dict.fromkeys(expectation(error) for error in errors))
-        message = f"found {describe(found)}, expected {wanted}."
-        return self._make_problem(self._dotted(place), message, self._hint(place, found, errors))
+        message = f"found {self._describe(place, found)}, expected {wanted}."
+        return self._draft.problem(self._dotted(place), message, self._hint(place, found, errors))
+
+    def _describe(self, place: Path, found: Any) -> str:
+        name = self._draft.references.get(self._dotted(place))
+        return f"the value of env:{name}" if name else describe(found)
 
     def _hint(self, place: Path, found: Any, errors: Sequence[ErrorDetails]) -> str:
+        if self._dotted(place) in self._draft.references and errors[0]["type"] in _NO_STRING:
+            return "The value of a variable is a string; give numbers with --set."
         if errors[0]["type"] == "literal_error" and isinstance(found, str):
             field = field_at(self._model, place) if place else None
             if nearest := did_you_mean(found, literals(field.annotation if field else None)):
@@ -99,7 +138,7 @@ class _Translator:
         word = "table" if isinstance(self._value(place), Mapping) else "key"
         message = f"{self._table_name(parents)} has no {word} {shorten(str(name))!r}."
         hint = self._other_table(str(name)) or did_you_mean(str(name), known) or _list_keys(known)
-        return self._make_problem(self._dotted(place), message, hint, at_key=True)
+        return self._draft.problem(self._dotted(place), message, hint, at_key=True)
 
     def _table_name(self, place: Sequence[str | int]) -> str:
         key = self._dotted(place)
@@ -125,7 +164,7 @@ class _Translator:
         else:
             expected = expected_by(model_at(self._model, parents), str(name))
             message = f"the key {str(name)!r} is missing, expected {expected}."
-        return self._make_problem(self._dotted(place), message, self._about(place))
+        return self._draft.problem(self._dotted(place), message, self._about(place))
 
     def _about(self, place: Path) -> str:
         """The description of the key, where there is one."""

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from stoker.errors import UsageError
+from stoker.recipe.draft import ENABLED, default_origin, leaves
+from stoker.recipe.environment import conceal, require_values, values_behind
 from stoker.recipe.model import Recipe
+from stoker.recipe.overrides import OVERRIDE
+from stoker.recipe.paths import insert_values
+from stoker.recipe.plugin_defaults import complete_options
+from stoker.recipe.plugin_tables import NO_SECRETS, literal_secrets, own_options
 from stoker.recipe.problems import did_you_mean
+from stoker.recipe.schema import RecipeTables
+from stoker.registry import load_plugin_class
 
 SAFE_KEYS: Final = (
     "checkpoint",
@@ -25,19 +36,24 @@ def change_recipe(recipe: Recipe, overrides: Sequence[str], allowed: Sequence[st
     """The recipe with `--set` values of a resume.
 
     A key that changes what is trained must also stand in `allowed`. Raises `UsageError` for one
-    that does not, that may never change, or whose value is wrong.
+    that does not, that may never change, or whose value is wrong, and for environment variables
+    that are not set.
     """
-    values, origins = recipe.resolved(), dict(recipe.origins)
+    values, stated = recipe.resolved(), [parse_override(override)[0] for override in overrides]
     for override in overrides:
         key, value = parse_override(override)
         _require_changeable(key, allowed)
         _put(values, key, value)
-        origins[key] = "--set"
-    unused = [key for key in allowed if not any(_covers(key, parse_override(o)[0]) for o in overrides)]
+    unused = [key for key in allowed if not any(_covers(key, other) for other in stated)]
     if unused:
         raise UsageError(f"--allow-change {unused[0]} has no --set {unused[0]}=VALUE beside it.")
-    tables = _validated(recipe, values)
-    return dataclasses.replace(recipe, tables=tables, origins=origins)
+    used, references = insert_values(values)
+    require_values(references)
+    with _refusals(used, references):
+        tables = RecipeTables.model_validate(used)
+    completed = _complete_plugins(tables, stated, references)
+    origins = _origins(recipe.origins, stated, tables, completed)
+    return dataclasses.replace(recipe, tables=completed, origins=origins, references=references)
 
 
 def parse_override(override: str) -> tuple[str, Any]:
@@ -82,14 +98,52 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
     table[last] = value
 
 
-def _validated(recipe: Recipe, values: dict[str, Any]) -> Any:
-    from pydantic import ValidationError
+def _complete_plugins(
+    tables: RecipeTables, stated: Sequence[str], references: Mapping[str, str]
+) -> RecipeTables:
+    """With the options of plugins that were changed checked, and completed as in a new run."""
+    plugins = dict(tables.plugins)
+    for name, table in tables.plugins.items():
+        place = f"plugins.{name}"
+        is_changed = any(_covers(place, key) or _covers(key, place) for key in stated)
+        if is_changed and table.get(ENABLED, True):
+            plugins[name] = _completed(name, table, references)
+    return tables.model_copy(update={"plugins": plugins})
 
-    from stoker.recipe.schema import RecipeTables
 
+def _completed(name: str, table: Mapping[str, Any], references: Mapping[str, str]) -> dict[str, Any]:
+    config, options, prefix = load_plugin_class(name).Config, own_options(table), f"plugins.{name}."
+    for secret in literal_secrets(config, options):
+        if f"{prefix}{secret}" not in references:
+            raise UsageError(f"--set {prefix}{secret}: {NO_SECRETS[0]}", hint=NO_SECRETS[1])
+    values = {"plugins": {name: table}}
+    with _refusals(values, references, prefix):
+        validated = config.model_validate(options)
+    return complete_options(table, validated, values_behind(values, references))
+
+
+@contextmanager
+def _refusals(
+    values: Mapping[str, Any], references: Mapping[str, str], prefix: str = ""
+) -> Iterator[None]:
+    """Say what pydantic refuses, without the values of environment variables."""
     try:
-        return RecipeTables.model_validate(values)
+        yield
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"--set {key}: {first['msg']}.") from error
+        reason = conceal(first["msg"], values_behind(values, references), at_least=1)
+        raise UsageError(f"--set {prefix}{key}: {reason}.") from None
+
+
+def _origins(
+    before: Mapping[str, str], stated: Sequence[str], tables: RecipeTables, completed: RecipeTables
+) -> dict[str, str]:
+    """Where each value came from, after changes to `tables` and what they were completed with."""
+    origins = dict(before)
+    for key, _ in leaves(tables.model_dump(mode="json")):
+        if any(_covers(changed, key) for changed in stated):
+            origins[key] = OVERRIDE
+    for key, _ in leaves(completed.model_dump(mode="json")):
+        origins.setdefault(key, default_origin(key))
+    return origins

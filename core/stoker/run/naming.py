@@ -9,6 +9,7 @@ from typing import Any
 
 from stoker.errors import StokerError, UsageError
 from stoker.recipe.model import Recipe
+from stoker.recipe.words import shorten
 from stoker.run.directory import RunDirectory
 from stoker.run.record import RESUMABLE_STATES, State
 
@@ -102,7 +103,7 @@ def _require_same_recipe(directory: RunDirectory, recipe: Recipe, state: State) 
         return
     from stoker.recipe.lock import read_lock
 
-    changes = describe_changes(read_lock(directory.lock_path), recipe)
+    changes = describe_changes(read_lock(directory.lock_path, allow_unset=True), recipe)
     if not changes:
         return
     more = len(changes) - _SHOWN_CHANGES
@@ -118,7 +119,7 @@ def describe_changes(before: Recipe, after: Recipe) -> list[str]:
     old, new = _leaves(before.resolved()), _leaves(after.resolved())
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     return [
-        f"{key}: {old.get(key, 'nothing')} -> {new.get(key, 'nothing')}"
+        f"{key}: {shorten(str(old.get(key, 'nothing')))} -> {shorten(str(new.get(key, 'nothing')))}"
         for key in changed
         if not any(key == ignored or key.startswith(f"{ignored}.") for ignored in _IRRELEVANT_KEYS)
     ]

@@ -17,7 +17,12 @@ from stoker.errors import StokerError
 from stoker.train import schedule
 from stoker.train.default_engine import DefaultEngine
 from stoker.train.loss import CausalLMLoss, Loss
-from stoker.train.model import locate_model_files, make_model, make_tokenizer
+from stoker.train.model import (
+    check_sequence_length,
+    locate_model_files,
+    make_model,
+    make_tokenizer,
+)
 from stoker.train.optimizer import default_optimizer, parameter_groups
 from stoker.train.progress import Progress
 from stoker.train.state import State
@@ -41,10 +46,8 @@ UNITS = {"finding data": "sources", "reading data": "files"}
 
 def build_data(run: Run, signals: SignalFlags) -> PreparedData:
     """Model files, tokenizer and tokenised rows. Slow, so before any process group exists."""
-    hooks = run.hooks
-    run.model_directory = locate_model(run)
-    run.tokenizer = hooks.own("make_tokenizer", lambda: make_tokenizer(run), run=run)
-    sources = hooks.collect_mapping("collect_sources", run=run)
+    open_model_files(run)
+    sources = run.hooks.collect_mapping("collect_sources", run=run)
 
     phases: dict[str, Progress] = {}
 
@@ -58,6 +61,16 @@ def build_data(run: Run, signals: SignalFlags) -> PreparedData:
     for note in data.notes if run.is_main else []:
         run.events.write("note", message=note)
     return data
+
+
+def open_model_files(run: Run) -> None:
+    """Set the run's model directory and tokenizer.
+
+    Raises `UsageError` for a model that is not there or knows fewer positions than a row has.
+    """
+    run.model_directory = locate_model(run)
+    check_sequence_length(run)
+    run.tokenizer = run.hooks.own("make_tokenizer", lambda: make_tokenizer(run), run=run)
 
 
 def locate_model(run: Run) -> Path:

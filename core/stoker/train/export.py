@@ -22,8 +22,8 @@ from stoker.registry import make_plugins
 from stoker.run.context import Run
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter
-from stoker.train.build import construct_model, locate_model, weight_source
-from stoker.train.model import make_model, make_tokenizer
+from stoker.train.build import construct_model, open_model_files, weight_source
+from stoker.train.model import make_model
 from stoker.train.precision import REGIMES
 from stoker.train.weights import WeightSource, fill, replace_parameters
 
@@ -115,8 +115,7 @@ def export_run(directory: RunDirectory) -> Run:
         directory=directory,
         events=EventWriter(Path(os.devnull), attempt=0, rank=0),
     )
-    run.model_directory = locate_model(run)
-    run.tokenizer = run.hooks.own("make_tokenizer", lambda: make_tokenizer(run), run=run)
+    open_model_files(run)
     return run
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from stoker.errors import UsageError
+from stoker.recipe.model_checks import TOO_LONG_HINT, read_config, too_long
 from stoker.train import attention
 
 if TYPE_CHECKING:
@@ -38,13 +39,34 @@ def locate_model_files(run: Run) -> Path:
         ) from error
 
 
+def check_sequence_length(run: Run) -> None:
+    """Raise `UsageError` for rows that may be longer than what the model's config.json knows.
+
+    `stoker check` does so for models in local directories; those of the hub and of plugins are only
+    known here.
+    """
+    try:
+        config = read_config(run.model_directory)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"model.path: {run.model_directory}/config.json: {error}.") from error
+    if message := too_long(config, run.recipe.data.sequence_length):
+        raise UsageError(f"data.sequence_length: found {message}", hint=TOO_LONG_HINT)
+
+
 def make_tokenizer(run: Run) -> PreTrainedTokenizerBase:
-    """The tokenizer that lies beside the model."""
+    """The tokenizer that lies beside the model. Raises `UsageError` where there is none."""
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        run.model_directory, trust_remote_code=run.recipe.model.trust_remote_code
-    )
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            run.model_directory, trust_remote_code=run.recipe.model.trust_remote_code
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(
+            f"model.path: {run.model_directory} has no tokenizer that transformers can read: {reason}",
+            hint="Put tokenizer.json and tokenizer_config.json beside config.json.",
+        ) from error
     return tokenizer
 
 

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stoker.dispatch import Hooks
 from stoker.errors import ExitCode, Interrupted, StokerError
@@ -60,7 +60,11 @@ def main() -> None:
         attempt = int(os.environ["STOKER_ATTEMPT"])
         if store is not None and place.rank == 0:
             announce(store, {"directory": str(directory.path), "attempt": attempt})
-    recipe = read_lock(Path(os.environ.get("STOKER_LOCK", directory.lock_path)))
+    try:
+        recipe = read_lock(Path(os.environ.get("STOKER_LOCK", directory.lock_path)))
+    except StokerError as error:
+        leave(store)
+        sys.exit(_failed(directory, place, attempt, error))
     sys.exit(run_rank(recipe, directory, place, signals, attempt=attempt, store=store))
 
 
@@ -119,6 +123,19 @@ def _shown(directory: RunDirectory, attempt: int) -> Iterator[None]:
         watcher.join()
 
 
+class _Events(EventWriter):
+    """Events whose sentences do not show the values of environment variables."""
+
+    def __init__(self, path: Path, attempt: int, rank: int, recipe: Recipe) -> None:
+        super().__init__(path, attempt, rank)
+        self._recipe = recipe
+
+    def write(self, kind: str, **fields: Any) -> None:
+        if isinstance(fields.get("message"), str):
+            fields["message"] = self._recipe.conceal(fields["message"])
+        super().write(kind, **fields)
+
+
 def redirect_output(path: Path) -> None:
     """Send this process's output to its log in the run directory, once that is known."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -138,7 +155,7 @@ def run_rank(
     store: object = None,
 ) -> int:
     """Train this rank's part to the end, write its outcome file, return the exit code."""
-    events = EventWriter(directory.events_path, attempt, place.rank)
+    events = _Events(directory.events_path, attempt, place.rank, recipe)
 
     def report(message: str) -> None:
         events.write("alert", message=message)
@@ -146,7 +163,7 @@ def run_rank(
     try:
         hooks = Hooks(make_plugins(recipe.plugins), report)
     except StokerError as error:
-        return _failed(directory, place, attempt, error)
+        return _failed(directory, place, attempt, error, recipe=recipe)
     run = Run(
         recipe=recipe,
         hooks=hooks,
@@ -163,7 +180,7 @@ def run_rank(
     except BaseException as error:
         leave(store)
         run.hooks.tell_failure(run=run, error=error)
-        return _failed(directory, place, attempt, error, run.step)
+        return _failed(directory, place, attempt, error, run.step, recipe)
     write_outcome(directory, attempt, place.rank, outcome.exit_code, step=outcome.step)
     disconnect()
     return int(outcome.exit_code)
@@ -223,7 +240,12 @@ def _set_result(run: Run, outcome: Outcome) -> None:
 
 
 def _failed(
-    directory: RunDirectory, place: Place, attempt: int, error: BaseException, step: int = 0
+    directory: RunDirectory,
+    place: Place,
+    attempt: int,
+    error: BaseException,
+    step: int = 0,
+    recipe: Recipe | None = None,
 ) -> int:
     """Print, write the outcome file, and return the exit code of an error."""
     if isinstance(error, StokerError):
@@ -231,8 +253,12 @@ def _failed(
     else:
         code, message, hint = ExitCode.FAILED, f"{type(error).__name__}: {error}", ""
         text = "".join(traceback.format_exception(error))
-    print(text or error, file=sys.stderr, flush=True)
     message = " ".join([message, *getattr(error, "__notes__", [])])
+    said = str(error)
+    if recipe is not None:
+        # A library's error may quote the value of an environment variable.
+        message, hint, text, said = map(recipe.conceal, (message, hint, text, said))
+    print(text or said, file=sys.stderr, flush=True)
     if isinstance(error, Interrupted):
         message = ""
     write_outcome(

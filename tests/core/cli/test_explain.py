@@ -66,13 +66,13 @@ def test_a_value_is_told_with_its_origin_type_and_description(explain: Callable[
         ("data.train.1.weight", 2.0, "base.toml:7", "float"),
         ("data.train.0.weight", 1.0, "default", "float"),
         ("plugins.lora.rank", 4, "top.toml:6", "integer"),
-        ("plugins.lora.alpha", 32.0, "default", "float"),
+        ("plugins.lora.alpha", 32.0, "plugin:lora", "float"),
         ("plugins.lora.targets", ["q_proj", "v_proj"], "top.toml:7", '"all-linear" or array of string'),
         ("plugins.lora.targets.1", "v_proj", "top.toml:7", "string"),
-        ("plugins.lora.start_from", None, "default", "string"),
+        ("plugins.lora.start_from", None, "plugin:lora", "string"),
         ("plugins.lora.enabled", True, "default", "boolean"),
         ("plugins.freeze.enabled", False, "base.toml:13", "boolean"),
-        ("plugins.freeze.patterns", None, "default", "array of string"),
+        ("plugins.freeze.patterns", None, "plugin:freeze", "array of string"),
     ],
 )
 def test_every_kind_of_key(
@@ -90,7 +90,7 @@ def test_a_table_lists_its_keys(explain: Callable[..., Result]) -> None:
     assert lines[0] == "plugins.lora"
     rows = [line.split() for line in lines[lines.index("") + 1 :]]
     assert ["rank", "4", "top.toml:6"] in rows
-    assert ["alpha", "32.0", "default"] in rows
+    assert ["alpha", "32.0", "plugin:lora"] in rows
     found = json.loads(explain("train", "--json").output)
     assert found["origin"] == "several"
     keys = {each["key"]: each["origin"] for each in found["keys"]}

@@ -22,8 +22,8 @@ def _encode(
     """All tokens, and the supervised ones."""
     encoder = Encoder(tokenizer, **options)  # type: ignore[arg-type]
     rows = encoder.encode(encoder.passages(example))
-    ids = np.concatenate([ids for ids, _ in rows])
-    supervised = np.concatenate([mask for _, mask in rows])
+    ids = np.concatenate([row.ids for row in rows])
+    supervised = np.concatenate([row.supervised for row in rows])
     return tokenizer.convert_ids_to_tokens(ids), tokenizer.convert_ids_to_tokens(ids[supervised])
 
 
@@ -105,8 +105,8 @@ def test_alpaca_without_a_chat_template_uses_its_own_layout(make_tokenizer: Make
     tokenizer = make_tokenizer(chat_template=None)
     encoder = Encoder(tokenizer)
     example = parse_row({"instruction": "Sing.", "output": "La"}, "alpaca")
-    ((ids, supervised),) = encoder.encode(encoder.passages(example))
-    assert tokenizer.decode(ids[supervised]) == "La<|eos|>"
+    (row,) = encoder.encode(encoder.passages(example))
+    assert tokenizer.decode(row.ids[row.supervised]) == "La<|eos|>"
     assert encoder.plain_rows == 1
 
 
@@ -152,14 +152,34 @@ def test_the_supervised_tokens_spell_exactly_the_answer(
     tokenizer = make_tokenizer()
     example = _chat(("user", prompt), ("assistant", answer), ("user", tail), ("assistant", "z"))
     encoder = Encoder(tokenizer)
-    ((ids, supervised),) = encoder.encode(encoder.passages(example))
-    assert tokenizer.decode(ids[supervised]) == f"{answer}<|im_end|>z<|im_end|>"
+    (row,) = encoder.encode(encoder.passages(example))
+    assert tokenizer.decode(row.ids[row.supervised]) == f"{answer}<|im_end|>z<|im_end|>"
 
 
 def test_supervised_tokens_compares_ends_only() -> None:
-    offsets = [(0, 2), (2, 5), (4, 5), (5, 7), (7, 7), (9, 9)]
-    assert supervised_tokens(offsets, [(4, 7)]).tolist() == [False, True, True, True, True, False]
-    assert supervised_tokens([], [(0, 5)]).tolist() == []
+    ends = np.array([2, 5, 5, 7, 7, 9])
+    assert supervised_tokens(ends, [(4, 7)]).tolist() == [False, True, True, True, True, False]
+    assert supervised_tokens(np.array([], np.int64), [(0, 5)]).tolist() == []
+
+
+def test_the_special_tokens_that_end_a_turn_are_known(make_tokenizer: MakeTokenizer) -> None:
+    template = "<|bos|>" + make_tokenizer().chat_template
+    encoder = Encoder(make_tokenizer(adds_bos=True, chat_template=template))
+    chat = _chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d<|eos|>e"))
+    for example, number in ((chat, 2), (Completion("a", "b"), 1), (Text("a"), 1)):
+        (row,) = encoder.encode(encoder.passages(example))
+        assert len(row.turn_ends) == number
+        tokens = encoder.tokenizer.convert_ids_to_tokens(row.ids[row.turn_ends])
+        assert set(tokens) <= {"<|im_end|>", "<|eos|>"}
+        assert row.supervised[row.turn_ends].all()
+
+
+def test_bos_twice_is_noticed(make_tokenizer: MakeTokenizer) -> None:
+    for times in (1, 2):
+        template = "<|bos|>" * times + make_tokenizer().chat_template
+        encoder = Encoder(make_tokenizer(adds_bos=True, chat_template=template))
+        (row,) = encoder.encode(encoder.passages(_chat(("user", "a"), ("assistant", "b"))))
+        assert encoder.has_doubled_bos(row) == (times == 2)
 
 
 def test_tokenizer_threads_are_off_afterwards_unless_the_user_decides(

@@ -214,7 +214,7 @@ def test_nothing_to_learn_at_all_is_an_error_that_says_why(
     tmp_path: Path, cache: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
 ) -> None:
     file = _write(tmp_path / "a.jsonl", [{"prompt": "a" * 20, "completion": "d"}])
-    with pytest.raises(DataError, match=r"no row is left for training.*1 of 1 rows were longer"):
+    with pytest.raises(DataError, match=r"a\.jsonl: none of 1 row has .* in its first 8"):
         prepare_index(make_recipe(_train(file, sequence_length=8)), tokenizer, {}, Reports())
     assert not [path for path in (cache / "tokens").iterdir() if path.suffix != ".lock"]
 
@@ -225,7 +225,7 @@ def test_an_evaluation_source_with_nothing_to_learn_is_an_error(
     train = _write(tmp_path / "a.jsonl", _pairs(3))
     empty = _write(tmp_path / "b.jsonl", [{"prompt": "a" * 2000, "completion": "d"}])
     recipe = make_recipe(_train(train, eval=[{"path": str(empty), "format": "completion"}]))
-    with pytest.raises(DataError, match="no row is left for evaluation"):
+    with pytest.raises(DataError, match=r"b\.jsonl: none of 1 row has a supervised"):
         prepare_index(recipe, tokenizer, {}, Reports())
 
 
@@ -252,22 +252,110 @@ def test_a_few_rows_of_which_none_is_held_out_are_mentioned(
     assert any("held out nothing" in note for note in prepared.notes)
 
 
-def test_answers_that_teach_no_stop_are_mentioned(
+NO_END = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+
+
+def test_a_template_that_teaches_no_stop_is_refused(
     tmp_path: Path, make_tokenizer: MakeTokenizer, make_recipe: MakeRecipe
 ) -> None:
-    template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-    file = _write(tmp_path / "a.jsonl", [{"instruction": "a?", "output": "b"}])
-    recipe = make_recipe(_train({"path": str(file), "format": "alpaca"}, chat_template=template))
-    notes = prepare_index(recipe, make_tokenizer(), {}, Reports()).notes
+    file = _write(tmp_path / "a.jsonl", [{"instruction": f"{i}?", "output": "b"} for i in range(5)])
+    recipe = make_recipe(_train({"path": str(file), "format": "alpaca"}, chat_template=NO_END))
+    with pytest.raises(DataError, match=r"never supervised.*in 5 rows, for example line 1") as caught:
+        prepare_index(recipe, make_tokenizer(), {}, Reports())
+    assert "data.chat_template" in caught.value.hint
+
+
+def test_some_answers_that_teach_no_stop_are_mentioned(
+    tmp_path: Path, make_tokenizer: MakeTokenizer, make_recipe: MakeRecipe
+) -> None:
+    rows = [{"instruction": f"{i}?", "output": "b<|im_end|>" if i else "b"} for i in range(3)]
+    source = {"path": str(_write(tmp_path / "a.jsonl", rows)), "format": "alpaca"}
+    template = NO_END.replace("\n", "")
+    notes = prepare_index(
+        make_recipe(_train(source, chat_template=template)), make_tokenizer(), {}, Reports()
+    ).notes
     assert any("1 answers end in no special token" in note for note in notes)
 
 
-def test_a_bad_row_is_named_by_file_line_and_column(
+def test_rows_that_are_all_cut_before_the_end_of_an_answer_are_refused(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
 ) -> None:
-    file = _write(tmp_path / "a.jsonl", [*_pairs(300), {"prompt": "a", "completion": 4}])
-    with pytest.raises(DataError, match=r"a\.jsonl, line 301: column 'completion': .* a number"):
+    file = _write(tmp_path / "a.jsonl", [{"prompt": "a", "completion": "b" * 50}] * 4)
+    with pytest.raises(DataError, match="every row is cut at 16 tokens") as caught:
+        prepare_index(make_recipe(_train(file, sequence_length=16)), tokenizer, {}, Reports())
+    assert caught.value.hint == "Raise data.sequence_length."
+
+
+def test_bos_twice_is_refused_with_the_count(
+    tmp_path: Path, make_tokenizer: MakeTokenizer, make_recipe: MakeRecipe
+) -> None:
+    tokenizer = make_tokenizer(adds_bos=True)
+    tokenizer.chat_template = "<|bos|><|bos|>" + tokenizer.chat_template
+    file = _write(tmp_path / "a.jsonl", [{"instruction": f"{i}?", "output": "b"} for i in range(7)])
+    recipe = make_recipe(_train({"path": str(file), "format": "alpaca"}))
+    with pytest.raises(DataError, match=r"7 of 7 rows cannot be used: line 1: begins with BOS twice"):
+        prepare_index(recipe, tokenizer, {}, Reports())
+
+
+def test_conversations_without_bos_are_mentioned(
+    tmp_path: Path, make_tokenizer: MakeTokenizer, make_recipe: MakeRecipe
+) -> None:
+    file = _write(tmp_path / "a.jsonl", [{"instruction": f"{i}?", "output": "b"} for i in range(7)])
+    recipe = make_recipe(_train({"path": str(file), "format": "alpaca"}))
+    for adds_bos in (True, False):
+        notes = prepare_index(recipe, make_tokenizer(adds_bos=adds_bos), {}, Reports()).notes
+        assert any("7 conversations do not begin with BOS" in note for note in notes) == adds_bos
+
+
+def test_bad_rows_are_refused_with_the_count_and_examples(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    bad = [{"prompt": "a", "completion": 4}, {"prompt": "a"}]
+    file = _write(tmp_path / "a.jsonl", [*_pairs(300), *bad])
+    with file.open("a") as lines:
+        lines.write('{"prompt": \n')
+    with pytest.raises(DataError) as caught:
         prepare_index(make_recipe(_train(file)), tokenizer, {}, Reports())
+    assert caught.value.message == (
+        f"{file}: 3 of 303 rows cannot be used: "
+        "line 301: column 'completion': expected a string, found a number; "
+        "line 302: column 'completion' is missing; columns found: prompt; "
+        "line 303: no JSON: Expecting value (column 11)."
+    )
+    assert 'data.on_bad_row = "skip"' in caught.value.hint
+
+
+def test_a_source_that_is_all_wrong_is_refused_before_all_of_it_is_read(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    file = _write(tmp_path / "a.jsonl", [{"question": "a"}] * 1000)
+    reports = Reports()
+    with pytest.raises(DataError, match=r"at least 100 of 1,000 rows .* columns found: question"):
+        prepare_index(make_recipe(_train(file)), tokenizer, {}, reports)
+    assert not reports.of("tokenising")
+
+
+def test_bad_rows_can_be_skipped_and_are_counted(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    file = _write(tmp_path / "a.jsonl", [*_pairs(98), {"prompt": "a"}, *_pairs(1, 500)])
+    recipe = make_recipe(_train(file, on_bad_row="skip"))
+    prepared = prepare_index(recipe, tokenizer, {}, Reports())
+    assert len(prepared.train) == 99
+    assert any("1 of 100 rows cannot be used and are skipped: line 99: " in n for n in prepared.notes)
+    with pytest.raises(DataError, match="1 of 100 rows cannot be used"):
+        prepare_index(make_recipe(_train(file)), tokenizer, {}, Reports())
+
+
+def test_more_bad_rows_than_allowed_are_refused_though_they_may_be_skipped(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    file = _write(tmp_path / "a.jsonl", [*_pairs(98), {"prompt": "a"}, {"prompt": "b"}])
+    data = _train(file, on_bad_row="skip")
+    with pytest.raises(DataError, match=r"2 of 100 rows .* \(at most 1.0% may be: data.max_bad_share\)"):
+        prepare_index(make_recipe(data), tokenizer, {}, Reports())
+    prepared = prepare_index(make_recipe(data | {"max_bad_share": 0.02}), tokenizer, {}, Reports())
+    assert len(prepared.train) == 98
 
 
 class _Stop(Exception):

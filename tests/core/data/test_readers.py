@@ -8,14 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from stoker.data.problems import DataError
-from stoker.data.readers import DATA_SUFFIXES, read_file
+from stoker.data.problems import DataError, RowError
+from stoker.data.readers import DATA_SUFFIXES, open_file
 
 
 def _read(path: Path, content: str | bytes) -> list[Any]:
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    rows = read_file(path)
-    found = [row for _, row in rows]
+    rows = open_file(path)
+    found = [row for _, row, _ in rows]
     assert len(rows) == len(found), "progress needs the number before the rows"
     return found
 
@@ -35,7 +35,7 @@ def test_every_kind_gives_the_strings_that_were_written(tmp_path: Path) -> None:
     for suffix, content in contents.items():
         assert _read(tmp_path / f"data{suffix}", content) == rows, suffix
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data.parquet")
-    assert [row for _, row in read_file(tmp_path / "data.parquet")] == rows
+    assert [row for _, row, _ in open_file(tmp_path / "data.parquet")] == rows
     assert set(DATA_SUFFIXES) == {*contents, ".parquet", ".txt"}
 
 
@@ -65,22 +65,42 @@ def test_a_byte_order_mark_is_no_part_of_the_data(tmp_path: Path) -> None:
 
 def test_places_are_lines_where_rows_are_lines(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('\n{"a": 1}\n\n{"a": 2}\n')
-    assert [place for place, _ in read_file(tmp_path / "a.jsonl")] == ["line 2", "line 4"]
+    assert [place for place, _, _ in open_file(tmp_path / "a.jsonl")] == ["line 2", "line 4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "place", "message"),
+    [
+        ("a.jsonl", b'{"a": 1}\n{"a"}\n', "line 2", "no JSON: Expecting ':' delimiter (column 5)"),
+        ("a.jsonl", b'{"a": 1}\n{"a": "\xe9"}\n', "line 2", "not UTF-8: invalid continuation byte"),
+        ("a.csv", b"a,b\n1,2\n3\n", "row 2", "1 cells where the header has 2"),
+        ("a.csv", b"a\n1\n1,2\n", "row 2", "2 cells where the header has 1"),
+    ],
+)
+def test_a_broken_row_is_a_value_among_the_others(
+    tmp_path: Path, name: str, content: bytes, place: str, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    good, bad = open_file(tmp_path / name)
+    assert isinstance(good.row, dict)
+    assert isinstance(bad.row, RowError)
+    assert (bad.place, bad.row.message) == (place, message)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"a": 1}\n{"a"}\n', r"a\.jsonl, line 2, column 5: Expecting ':'"),
-        ("a.jsonl", b'{"a": "\xe9"}\n', r"a\.jsonl, line 1: not UTF-8"),
-        ("a.jsonl", b"\n\n", r"a\.jsonl: there is no row"),
-        ("a.json", b'[{"a": 1},\n}]', r"a\.json, line 2, column 1"),
-        ("a.json", b"[]", r"a\.json: there is no row"),
-        ("a.csv", b"a,b\n1,2\n3\n", r"a\.csv, row 2: not as many cells"),
-        ("a.csv", b"a\n1,2\n", r"a\.csv, row 1: not as many cells"),
+        ("a.json", b'[{"a": 1},\n}]', r"a\.json, line 2, column 1: no JSON: expecting value"),
+        ("a.json", b'[{"a": 1}\n{"a": 2}]', r"line 2, column 1: no JSON: expected ',' or '\]'"),
+        ("a.json", b'[{"a": 1},\n\n{"a": "b]', r"line 3, column 7: .*unterminated string"),
+        ("a.json", b"[1] 2", r"line 1, column 5: .*more text after the end"),
+        ("a.json", b"[1", r"line 1, column 3: .*expected ',' or '\]'"),
+        ("a.json", b"[", r"line 1, column 2: "),
+        ("a.json", b'["\xe9"]', r"a\.json, line 1: not UTF-8"),
         ("a.csv", b'a\n"x\n', r"a\.csv, line .*: unexpected end of data"),
-        ("a.csv", b"a\n\xe9\n", r"a\.csv: not UTF-8"),
-        ("a.txt", b"\xe9", r"a\.txt: not UTF-8"),
+        ("a.csv", b"a\nb\n\xe9\n", r"a\.csv, line 3: not UTF-8"),
+        ("a.csv", b"a,b,a\n1,2,3\n", r"a\.csv, line 1: two columns are called 'a'"),
+        ("a.txt", b"a\n\xe9", r"a\.txt, line 2: not UTF-8"),
         ("a.parquet", b"no", r"a\.parquet: cannot be read"),
     ],
 )
@@ -91,6 +111,38 @@ def test_a_broken_file_is_named_with_its_place(
         _read(tmp_path / name, content)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.jsonl", b"\n\n"), ("a.json", b"[ ]\n"), ("a.json", b" "), ("a.csv", b"a,b\n"), ("a.txt", b"")],
+)
+def test_a_file_without_rows_has_none(tmp_path: Path, name: str, content: bytes) -> None:
+    assert _read(tmp_path / name, content) == []
+
+
+def test_a_long_list_is_parsed_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"text": "x" * (7 * i % 50), "n": [10**i, -1.5e3, None, True]} for i in range(40)]
+    (tmp_path / "a.json").write_text(json.dumps(rows, indent=1) + "\n")
+    for size in (1, 2, 3, 17, 10**6):
+        monkeypatch.setattr("stoker.data.json_rows._CHUNK_CHARACTERS", size)
+        assert [row for _, row, _ in open_file(tmp_path / "a.json")] == rows
+    monkeypatch.setattr("stoker.data.json_rows._CHUNK_CHARACTERS", 5)
+    (tmp_path / "b.json").write_text(json.dumps([*rows, 1], indent=1)[:-3] + "nope]")
+    with pytest.raises(DataError, match=r"b\.json, line (\d+), column 2") as caught:
+        list(open_file(tmp_path / "b.json"))
+    line = int(caught.value.message.partition("line ")[2].partition(",")[0])
+    assert (tmp_path / "b.json").read_text().splitlines()[line - 1] == " nope]"
+
+
+def test_a_mistake_at_the_start_of_a_long_list_is_told_without_reading_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stoker.data.json_rows._CHUNK_CHARACTERS", 100)
+    (tmp_path / "a.json").write_text('[{"a" 1},' + '{"a": 1},' * 10_000 + "\xff")
+    with pytest.raises(DataError, match="line 1, column 7: no JSON: expecting ':' delimiter"):
+        list(open_file(tmp_path / "a.json"))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"gone\.jsonl: cannot be read"):
-        read_file(tmp_path / "gone.jsonl")
+    for name in ("gone.jsonl", "gone.json", "gone.csv", "gone.txt", "gone.parquet"):
+        with pytest.raises(DataError, match=rf"{name}: cannot be read"):
+            len(open_file(tmp_path / name))

@@ -62,6 +62,24 @@ ONLY_LAST_TURN = (
 WITHOUT_SYSTEM = CHATML.replace(
     "{% for message in messages %}", "{% for message in messages if message.role != 'system' %}"
 )
+# Mistral v3 as published: the system message stands in a question that is the last of all messages,
+# which it never is in training.
+SYSTEM_FOR_QUESTIONS = MOVING_SYSTEM.replace("loop.index0 >= messages|length - 2", "loop.last")
+# DeepSeek R1: the prompt begins a thought, and all turns are stripped of theirs.
+THINKING_PROMPT = (
+    "{% for m in messages %}{{ m.role }}|{{ m.content.split('</think>')[-1] }}"
+    "{{ '<|eos|>' if m.role == 'assistant' }}{% endfor %}"
+    "{% if add_generation_prompt %}assistant|<think>\n{% endif %}"
+)
+# gpt-oss: the last answer returns, an earlier one only ends.
+OTHER_END = CHATML.replace(
+    "<|im_end|>\n", "{{ '<|eos|>' if loop.last and message.role == 'assistant' else '<|im_end|>\n' }}"
+)
+# Command R7B: a turn ends in two tokens, the second of which stops the model.
+TWO_ENDS = CHATML.replace("<|im_end|>\n", "<|im_end|><|eos|>")
+# The first ChatML templates invited an answer always, others never.
+ALWAYS_INVITES = CHATML.replace("{% if add_generation_prompt %}", "{% if true %}")
+NEVER_INVITES = CHATML.replace("{% if add_generation_prompt %}", "{% if false %}")
 
 
 def _conversation(*turns: tuple[str, str]) -> Conversation:
@@ -87,8 +105,18 @@ TWO_TURNS = _conversation(("user", "a?"), ("assistant", "b."), ("user", "c?"), (
         (MOVING_SYSTEM, [" b.<|eos|>", " d.<|eos|>"], 0),
         (PLAIN, ["b.\n", "d.\n"], 2),
         (ONE_EOS, ["b.\n", "d.\n<|eos|>"], 1),
+        (THINKING_PROMPT, ["b.<|eos|>", "d.<|eos|>"], 0),
+        # <|im_end|> is not learned: at inference the model has to return there.
+        (OTHER_END, ["b.", "d.<|eos|>"], 1),
+        (TWO_ENDS, ["b.<|im_end|><|eos|>", "d.<|im_end|><|eos|>"], 0),
+        (ALWAYS_INVITES, ["b.<|im_end|>", "d.<|im_end|>"], 0),
+        # No prompt gives the model this header: it has to write it itself.
+        (NEVER_INVITES, [f"<|im_start|>assistant\n{words}<|im_end|>" for words in ("b.", "d.")], 0),
     ],
-    ids=["chatml", "llama2", "qwen3", "moving-system", "plain", "one-eos"],
+    ids=[
+        *("chatml", "llama2", "qwen3", "moving-system", "plain", "one-eos"),
+        *("thinking-prompt", "other-end", "two-ends", "always-invites", "never-invites"),
+    ],
 )
 def test_answers_and_what_ends_them_are_supervised(
     make_tokenizer: MakeTokenizer, template: str, supervised: list[str], open_turns: int
@@ -144,8 +172,7 @@ def test_a_system_message_that_moves_does_not_move_the_mask(make_tokenizer: Make
         )
     )
     assert rendered.text == "[INST] a?[/INST] b.<|eos|>[INST] Be brief.\n\nc?[/INST] d.<|eos|>"
-    # The first turn starts with its words here: no prefix shows where generation would begin.
-    assert _supervised(rendered) == ["b.<|eos|>", " d.<|eos|>"]
+    assert _supervised(rendered) == [" b.<|eos|>", " d.<|eos|>"]
 
 
 def test_turns_of_weight_0_are_left_out(make_tokenizer: MakeTokenizer) -> None:
@@ -182,11 +209,13 @@ def test_white_space_an_answer_ends_in_is_kept(make_tokenizer: MakeTokenizer) ->
 @pytest.mark.parametrize(
     ("template", "message"),
     [
-        (ONLY_LAST_TURN, r"drops message 3"),
+        (ONLY_LAST_TURN, r"drops message 2"),
         (WITHOUT_SYSTEM, r"drops or rewrites message 1 \(system\)"),
+        (SYSTEM_FOR_QUESTIONS, r"drops or rewrites message 1 \(system\)"),
         (CHATML.replace("message.content", "message.content[:3]"), r"rewrites message"),
+        (CHATML.replace("message.content", "message.missing"), r"drops or rewrites message 1"),
     ],
-    ids=["only-last-turn", "without-system", "shortened"],
+    ids=["only-last-turn", "without-system", "system-for-questions", "shortened", "all"],
 )
 def test_a_template_that_loses_words_is_refused(
     make_tokenizer: MakeTokenizer, template: str, message: str
@@ -224,10 +253,79 @@ def test_the_recipe_s_template_goes_before_the_tokenizer_s(make_tokenizer: MakeT
     assert rendered.text.startswith("user: a?\n")
 
 
-def test_tools_reach_the_template(make_tokenizer: MakeTokenizer) -> None:
-    template = "{% if tools %}{{ tools | length }} tools{% endif %}" + CHATML
-    tool: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameters": {}}}
-    conversation = Conversation(TWO_TURNS.messages, TWO_TURNS.supervised, tools=[tool])
-    rendered = ChatTemplate(make_tokenizer(template)).render(conversation)
-    assert rendered.text.startswith("1 tools")
-    assert _supervised(rendered) == ["b.<|im_end|>", "d.<|im_end|>"]
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "weather"}}
+# Tools and calls, and no check of anything.
+WITH_CALLS = "{% if tools %}{{ tools | tojson }}{% endif %}" + CHATML.replace(
+    "{{ message.content }}", "{{ message.content }}{{ (message.tool_calls or []) | tojson }}"
+)
+
+
+def _with_tools(arguments: dict[str, Any], *, weight: int = 1) -> Conversation:
+    call = {"type": "function", "function": {"name": "weather", "arguments": arguments}}
+    messages = [
+        {"role": "user", "content": "weather?"},
+        {"role": "assistant", "content": "", "tool_calls": [call], "weight": weight},
+        {"role": "tool", "content": "12"},
+        {"role": "assistant", "content": "12."},
+    ]
+    example = parse_row({"messages": messages, "tools": [TOOL]}, "messages")
+    assert isinstance(example, Conversation)
+    return example
+
+
+@pytest.mark.parametrize("weight", [0, 1])
+def test_tools_and_calls_reach_the_template(make_tokenizer: MakeTokenizer, weight: int) -> None:
+    arguments = {"city": 'a "b"\n\u00e9', "days": [1, 2.5, True, None], "where": {"x": " in "}}
+    rendered = ChatTemplate(make_tokenizer(WITH_CALLS)).render(_with_tools(arguments, weight=weight))
+    assert rendered.text.startswith('[{"type": "function"')
+    assert len(rendered.spans) == 1 + weight
+    assert _supervised(rendered)[-1] == "12.[]<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        (CHATML, "the call of 'weather' in message 2"),
+        (WITH_CALLS.replace("[]) | tojson", "[]) | length"), "the call of 'weather'"),
+        (WITH_CALLS.replace("tools | tojson", "tools | length"), "the definition of tool 'weather'"),
+    ],
+    ids=["calls", "number-of-calls", "tools"],
+)
+def test_a_template_that_loses_tools_is_refused(
+    make_tokenizer: MakeTokenizer, template: str, message: str
+) -> None:
+    conversation = _with_tools({"city": "Rome"})
+    # That the question has the word is no definition.
+    conversation.messages[0]["content"] = "Rome?"
+    with pytest.raises(RowError, match=message) as caught:
+        ChatTemplate(make_tokenizer(template)).render(conversation)
+    assert "knows tools" in caught.value.hint
+
+
+def test_a_question_that_is_left_out_is_missed_though_the_answer_repeats_it(
+    make_tokenizer: MakeTokenizer,
+) -> None:
+    template = CHATML.replace(
+        "{{ message.content }}", "{{ message.content if message.role == 'assistant' else '' }}"
+    )
+    with pytest.raises(RowError, match=r"drops or rewrites message 1 \(user\)"):
+        ChatTemplate(make_tokenizer(template)).render(
+            _conversation(("user", "why?"), ("assistant", "why?"))
+        )
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning", "thinking", "content"])
+def test_reasoning_that_the_last_answer_loses_is_missed(make_tokenizer: MakeTokenizer, key: str) -> None:
+    conversation = _conversation(
+        ("user", "a?"), ("assistant", "b."), ("user", "c?"), ("assistant", "d.")
+    )
+    thought = {key: "<think>hm</think>d." if key == "content" else "hm"}
+    conversation.messages[1].update(thought | ({"content": "b."} if key != "content" else {}))
+    template = ChatTemplate(make_tokenizer(THINKING_PROMPT))
+    assert _supervised(template.render(conversation))[1] == "d.<|eos|>"
+    conversation.messages[3].update(thought)
+    with pytest.raises(RowError, match=r"drops the reasoning of message 4 \(assistant\)") as caught:
+        template.render(conversation)
+    assert "take the reasoning out" in caught.value.hint
+    unlearned = Conversation(conversation.messages, (False, True, False, False))
+    assert len(template.render(unlearned).spans) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -108,6 +109,12 @@ def source(title: str, row: str, key: str, says: str, **files: str | bytes) -> C
     """A mistake in the data sources; `files` are made first, `__` in their names is a dot."""
     made = {name.replace("__", "."): content for name, content in files.items()}
     return Case(title, f"data.{key}", "train = [", SOURCE, row, says, files=made)
+
+
+def content(title: str, data_format: str, name: str, text: str | bytes, says: str) -> Case:
+    """A mistake in a data file."""
+    row = f'{{ path = "{name}", format = "{data_format}" }}'
+    return source(title, row, "train.0.path", says, **{name: text})
 
 
 def override(text: str, key: str, says: str) -> Case:
@@ -613,6 +620,58 @@ DATA = [
     ),
     value("data.eval", '[{ path = "gone.jsonl", format = "text" }]', "does not exist"),
 ]
+CHAT = '{"messages": [{"role": "%s", "content": "hi"}]}\n'
+CONTENT = [
+    content("a cut line", "text", "r.jsonl", '{"text": "a"}\n{"text":\n', "line 2: no JSON"),
+    content("a line of words", "text", "r.jsonl", "hello\n", "line 1: no JSON: Expecting value"),
+    content("an object over lines", "text", "r.jsonl", '{\n"text": "a"\n}\n', "one whole JSON object"),
+    content("only white space", "text", "r.jsonl", "\n \n", "there is no row in it"),
+    content("a line not in UTF-8", "text", "r.jsonl", b'{"text": "\xe9"}\n', "line 1: not UTF-8"),
+    content("a line that is a list", "text", "r.jsonl", '["a"]\n', "must be a table of columns"),
+    content("a misspelt column", "text", "r.jsonl", '{"txt": "a"}\n', "Rename 'txt' to 'text'."),
+    content("another format", "completion", "r.jsonl", CHAT % "user", 'format = "messages"'),
+    content("a number as text", "text", "r.jsonl", '{"text": 3}\n', "expected a string, found a number"),
+    content("null as text", "text", "r.jsonl", '{"text": null}\n', "found nothing (null)"),
+    content(
+        "many columns",
+        "text",
+        "r.jsonl",
+        json.dumps({"c" * 90 + str(number): 1 for number in range(99)}),
+        "...",
+    ),
+    content("an unknown role", "messages", "r.jsonl", CHAT % "asistant", "Did you mean 'assistant'?"),
+    content("a long role", "messages", "r.jsonl", CHAT % ("x" * 5000), "role must be one of"),
+    content("no message", "messages", "r.jsonl", '{"messages": []}\n', "found an empty list"),
+    content(
+        "an unknown speaker", "sharegpt", "r.jsonl", '{"conversations": [{"from": "humam"}]}', "'human'?"
+    ),
+    content(
+        "a list that goes wrong", "text", "r.json", '[{"text": "a"},\n{"text" "b"}]', "line 2, column 9"
+    ),
+    content("a list without rows", "text", "r.json", "[]", "there is no row in it"),
+    content("a list that never ends", "text", "r.json", '[{"text": "a"},', "line 1, column 16: no JSON"),
+    content("a CSV row too short", "completion", "r.csv", "prompt,completion\na\n", "row 1: 1 cells"),
+    content("a CSV without rows", "text", "r.csv", "text\n", "there is no row in it"),
+    content("a CSV without the column", "text", "r.csv", "a,b\n1,2\n", "column 'text' is missing"),
+    content("a CSV not in UTF-8", "text", "r.csv", b"text\na\n\xe9\n", "line 3: not UTF-8"),
+    content("a text not in UTF-8", "text", "r.txt", b"a\n\xff", "line 2: not UTF-8"),
+    content("a text of a chat", "messages", "r.txt", "hi", "columns found: text"),
+    content("no Parquet", "text", "r.parquet", "no", "no Parquet file"),
+    Case(
+        "more bad rows than allowed",
+        "data.train.0.path",
+        "train = [",
+        SOURCE,
+        '{ path = "r.jsonl", format = "text" }]\non_bad_row = "skip"\neval = [',
+        "at most 1.0% may be: data.max_bad_share",
+        files={"r.jsonl": '{"text": "a"}\n{"txt": "b"}\n'},
+    ),
+    value("data.on_bad_row", '"skp"', "Did you mean 'skip'?"),
+    value("data.max_bad_share", "2", "at most 1"),
+    value("data.chat_template", '"chat.jinja"', "does not exist"),
+    value("data.chat_template", '"{% for m in %}"', "line 1: Expected an expression"),
+    value("data.chat_template", '"{{ messages"', "must be a Jinja template"),
+]
 MODELS = [
     value("model.path", '"./llama"', "does not exist"),
     value("model.path", '"models/llama/8b"', "is no path that exists"),
@@ -836,9 +895,26 @@ OTHER_PLUGINS = [
     plugin("no plugin", "[plugins.odd]", "plugins.odd", "is not a class derived", "[plugins.odd]"),
     plugin("no hook", "[plugins.hooky]", "plugins.hooky", "which is no hook", "[plugins.hooky]"),
 ]
+# PATH is set wherever these run.
+ENVIRONMENT = [
+    value("train.steps", '"env:PATH"', "found the value of env:PATH, expected an integer"),
+    value("train.learning_rate", '"env:NOT_SET"', "give numbers with --set"),
+    value("run.name", '"env:PATH"', "found the value of env:PATH, expected a string that matches"),
+    value("train.precision", '"env:PATH"', 'found the value of env:PATH, expected "bf16"'),
+    value("model.path", '"env:2"', "'env:2' is no path that exists"),
+    source(
+        "a format from a variable", '{ path = "a/b", format = "env:PATH" }', "train.0.format", "env:PATH"
+    ),
+    option("demo.sample", '"env:PATH"', "found the value of env:PATH, expected a boolean"),
+    plugin(
+        "a plugin called env", "[plugins.env]", "plugins.env", "no plugin can be called", "[plugins.env]"
+    ),
+    override("train.steps=env:PATH", "train.steps", "found the value of env:PATH"),
+]
 CASES = [
-    *(TYPOS + TABLES + TYPES + RANGES + NAMES + KEYS + SYNTAX + FILES + EXTENDS + DATA + MODELS),
-    *(SECRETS + COMBINATIONS + PLUGIN_TABLES + OTHER_PLUGINS + OVERRIDES),
+    *(TYPOS + TABLES + TYPES + RANGES + NAMES + KEYS + SYNTAX + FILES + EXTENDS + DATA + CONTENT),
+    *MODELS,
+    *(SECRETS + COMBINATIONS + PLUGIN_TABLES + OTHER_PLUGINS + OVERRIDES + ENVIRONMENT),
 ]
 
 

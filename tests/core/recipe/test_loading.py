@@ -25,13 +25,14 @@ def test_a_good_recipe_is_resolved_with_defaults_and_origins(write_recipe: Write
     recipe = load_recipe(path, ["train.batch_size=4"])
     assert recipe.train.batch_size == 4
     assert recipe.train.schedule == "cosine"
-    assert recipe.plugins == {"demo": {}}
+    assert recipe.plugins["demo"]["max_eval_rows"] == 64
     assert recipe.text == path.read_text()
     assert recipe.path == path
     assert recipe.origins["train.batch_size"] == "--set"
     assert recipe.origins["train.steps"] == "recipe.toml:13"
     assert recipe.origins["train.schedule"] == "default"
     assert recipe.origins["data.train.0.path"] == "recipe.toml:9"
+    assert recipe.origins["plugins.demo.max_eval_rows"] == "plugin:demo"
 
 
 def test_all_mistakes_are_told_at_once(write_recipe: Write) -> None:
@@ -281,6 +282,14 @@ def test_set_switches_a_plugin_on_and_off(write_recipe: Write) -> None:
     assert set(load_recipe(path, ["plugins.lora.rank=4"]).plugins) == {"demo", "lora"}
     off = load_recipe(path, ["plugins.lora.rank=4", "plugins.lora.enabled=false"])
     assert set(off.plugins) == {"demo"}
+
+
+def test_what_set_leaves_out_of_a_table_is_a_default(write_recipe: Write) -> None:
+    rows = 'data.train=[{ path = "demo:text" }]'
+    recipe = load_recipe(write_recipe(), ["plugins.lora={ rank = 4 }", rows])
+    assert recipe.origins["plugins.lora.rank"] == "--set"
+    assert recipe.origins["plugins.lora.alpha"] == "plugin:lora"
+    assert recipe.origins["data.train.0.weight"] == "default"
 
 
 def test_set_steps_replaces_epochs(write_recipe: Write) -> None:
