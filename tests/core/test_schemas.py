@@ -148,6 +148,7 @@ def history(home: Path) -> History:
     printed["event"] = [parse(line) for line in lines.splitlines()]
     directory.log_path(2, 0).write_text("a warning of some library\n")
     printed["stoker-logs"] = [parse(call(home, "logs", "tiny", "--json"))]
+    ask("stoker-new", "new")
     ask("stoker-check", "check", "tiny.toml")
     ask("stoker-check", "check", "wrong.toml", code=2)
     ask("stoker-explain", "explain", "tiny.toml", "train.steps")

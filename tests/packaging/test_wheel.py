@@ -11,6 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted(path.name for path in (ROOT / "recipes").glob("*.toml"))
+TEMPLATES = sorted(
+    str(path.relative_to(ROOT / root))
+    for root in ("core", "plugins")
+    for path in (ROOT / root).glob("**/templates/*.toml")
+)
 
 
 def names(wheel: Path) -> set[str]:
@@ -21,6 +26,8 @@ def test_it_holds_both_packages_their_types_the_recipes_and_the_licence(wheel):
     found = names(wheel)
     assert {"stoker/py.typed", "stoker_plugins/py.typed", "stoker/train/loop.py"} <= found
     assert {f"stoker/recipes/{name}" for name in RECIPES} <= found
+    assert {"stoker/scaffold/templates/full.toml", "stoker_plugins/lora/templates/lora.toml"} <= found
+    assert set(TEMPLATES) <= found
     assert any(name.endswith("licenses/LICENSE") for name in found)
 
 
@@ -47,6 +54,15 @@ def test_its_recipes_pass_check_without_torch(base_environment, name):
     result = base_environment.run("stoker", "check", "--json", shipped(base_environment, name))
     assert result.returncode == 0, result.stdout + result.stderr
     assert json.loads(result.stdout)["ok"]
+
+
+def test_its_templates_become_recipes_without_torch(base_environment):
+    listed = json.loads(base_environment.run("stoker", "new", "--json").stdout)
+    assert len(listed) == len(TEMPLATES)
+    for name in (template["name"] for template in listed):
+        result = base_environment.run("stoker", "new", name, f"new-{name}.toml")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert base_environment.run("stoker", "check", f"new-{name}.toml").returncode == 0
 
 
 def test_the_base_environment_really_has_no_torch(base_environment):

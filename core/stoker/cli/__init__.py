@@ -28,6 +28,7 @@ class _Entry(NamedTuple):
 COMMANDS = {
     "run": _Entry("stoker.cli.run:command", "Train what a recipe describes."),
     "resume": _Entry("stoker.cli.resume:command", "Go on with a run that stopped."),
+    "new": _Entry("stoker.cli.new:command", "Write a commented recipe from a template."),
     "check": _Entry("stoker.cli.check:command", "Validate recipes; say all that is wrong at once."),
     "explain": _Entry("stoker.cli.explain:command", "Say what a key of a recipe is set to, and where."),
     "schema": _Entry("stoker.cli.schema:command", "Print the JSON Schema of recipes, for editors."),

