@@ -59,6 +59,11 @@ class Run:
     engine: Engine = field(init=False)
 
     @property
+    def is_training(self) -> bool:
+        """False where a model is built to be exported: there is no engine then."""
+        return hasattr(self, "engine")
+
+    @property
     def is_main(self) -> bool:
         """True on rank 0, which alone writes what exists once."""
         return self.rank == 0

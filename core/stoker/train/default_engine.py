@@ -17,7 +17,7 @@ from stoker.train.distributed import connect
 from stoker.train.engine import Piece
 from stoker.train.finite import FiniteGuard
 from stoker.train.precision import regime_for
-from stoker.train.weights import fill, persistent_buffers, replace_parameters
+from stoker.train.weights import PackedParameter, fill, persistent_buffers, replace_parameters
 
 if TYPE_CHECKING:
     from stoker.data.batches import Batch
@@ -70,6 +70,13 @@ class DefaultEngine:
                     module._buffers[name] = buffer.to(self.device)
 
     def _allocate(self, parameter: nn.Parameter) -> nn.Parameter:
+        if isinstance(parameter, PackedParameter):
+            if parameter.requires_grad:
+                raise StokerError(
+                    "a quantized weight cannot be trained, only adapters on it.",
+                    hint="Take its module out of modules_to_save, or leave it unquantized.",
+                )
+            return parameter
         dtype = self.regime.master if parameter.requires_grad else self.regime.compute
         if not parameter.dtype.is_floating_point:
             dtype = parameter.dtype
@@ -77,23 +84,26 @@ class DefaultEngine:
         return nn.Parameter(data, requires_grad=parameter.requires_grad)
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take the optimizer and wrap the model in DDP where there is more than one rank."""
+        """Take the optimizer."""
         self.optimizer = optimizer
         self.trainable = [p for group in optimizer.param_groups for p in group["params"]]
         self._skips_on_device = getattr(optimizer, "_step_supports_amp_scaling", False)
         if self._skips_on_device:
             optimizer.found_inf = self.guard.found_inf  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def load(self, source: WeightSource) -> None:
+        """Read every tensor whole, one at a time, straight to its place.
+
+        Wraps the model in DDP then, where there is more than one rank: packed parameters exist now.
+        """
+        fill(self.model, source, self.device)
+        for name, parameter in self.model.named_parameters():
+            self._load_states(source, name, parameter)
         with warnings.catch_warnings():
             # Accelerate 1.15 knows only the old name of torch's option.
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
             self.module: nn.Module = self.accelerator.prepare_model(self.model)
-
-    @torch.no_grad()
-    def load(self, source: WeightSource) -> None:
-        """Read every tensor whole, one at a time, straight to its place."""
-        fill(self.model, source)
-        for name, parameter in self.model.named_parameters():
-            self._load_states(source, name, parameter)
 
     def _load_states(self, source: WeightSource, name: str, parameter: nn.Parameter) -> None:
         kinds = source.optimizer_states(name) if parameter.requires_grad else ()

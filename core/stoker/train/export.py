@@ -135,7 +135,7 @@ def build_filled_model(run: Run, source: WeightSource) -> nn.Module:
     model = build_model_on_meta(run)
     values = run.hooks.collect_mapping("collect_initial_values", run=run, model=model)
     _place(model)
-    fill(model, weight_source(run, model, values, [source]))
+    fill(model, weight_source(run, model, values, [source]), torch.device("cpu"))
     return model
 
 
@@ -154,7 +154,7 @@ def export_full(run: Run, source: WeightSource, directory: Path, *, unties: bool
         )
     run.base_modules = dict(model.named_modules())
     _place(model)
-    fill(model, weight_source(run, model, {}, [source]))
+    fill(model, weight_source(run, model, {}, [source]), torch.device("cpu"))
     model.to(export_dtype(run)).save_pretrained(directory)
     run.tokenizer.save_pretrained(directory)
     return True

@@ -10,7 +10,7 @@ import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from safetensors import safe_open
@@ -274,11 +274,30 @@ class InitialValuesSource:
         return flat if shape is None else flat.view(shape)
 
 
+@runtime_checkable
+class PackedParameter(Protocol):
+    """A frozen parameter that is kept in another form than its values, for example in 4 bits each.
+
+    A plugin puts it on the meta device in `patch_model`, in the shape of its values. It takes no memory
+    until `fill` reads the values and puts what `pack` makes of them in its place.
+    """
+
+    def pack(self, values: Tensor, device: torch.device) -> nn.Parameter:
+        """The parameter that is used in training, on `device`; `values` have this one's shape."""
+        ...
+
+
 @torch.no_grad()
-def fill(model: nn.Module, source: WeightSource) -> None:
+def fill(model: nn.Module, source: WeightSource, device: torch.device) -> None:
     """Read every parameter and persistent buffer of a placed model, one at a time."""
-    for name, parameter in model.named_parameters():
-        parameter.copy_(source.read(name, "weight").view(parameter.shape))
+    for name, parameter in list(model.named_parameters()):
+        values = source.read(name, "weight").view(parameter.shape)
+        if isinstance(parameter, PackedParameter):
+            module_name, _, local_name = name.rpartition(".")
+            module = model.get_submodule(module_name)
+            module._parameters[local_name] = parameter.pack(values, device)
+        else:
+            parameter.copy_(values)
     for name, buffer in persistent_buffers(model):
         if source.has(name, "buffer"):
             buffer.copy_(source.read(name, "buffer").view(buffer.shape))

@@ -1,0 +1,71 @@
+"""QLoRA: keeps the frozen base of an adapter in 4 bits a weight (Dettmers et al. 2023)."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from stoker import Plugin, PluginConfig, hookimpl
+from stoker.errors import MissingRequirementError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from stoker.run.context import Run
+    from stoker.train.state import State
+
+
+class QLoraConfig(PluginConfig):
+    """How the base model's linear layers are kept."""
+
+    quant_type: Literal["nf4", "fp4"] = Field(
+        default="nf4", description="Sixteen levels spaced for normally distributed weights, or floats."
+    )
+    double_quantization: bool = Field(
+        default=True,
+        description="Quantize the scales too: 0.5 + 0.016 bytes a weight instead of 0.5 + 0.0625.",
+    )
+    skip_modules: list[str] = Field(
+        default=[],
+        description="Linear layers to leave in the compute dtype, as name endings; the head always is.",
+    )
+
+
+class QLora(Plugin[QLoraConfig]):
+    """Quantize the frozen base to 4 bits through bitsandbytes while an adapter is trained on it.
+
+    Matrix products are in the precision regime's compute dtype: weights are unpacked layer by layer.
+    Exports take the base's own weights again, so `--merge` folds the adapter into the model as it was
+    published, not as it was quantized.
+    """
+
+    Config: ClassVar[type[PluginConfig]] = QLoraConfig
+    provides = ("quantization",)
+    requires = ("adapter",)
+
+    @hookimpl
+    def on_run_start(self, run: Run) -> None:
+        """Raises `MissingRequirementError` without bitsandbytes, before anything is loaded."""
+        if find_spec("bitsandbytes") is None:
+            raise MissingRequirementError(
+                "plugin 'qlora' needs the package bitsandbytes, which is not installed.",
+                hint="Run: pip install 'stoker[qlora]'",
+            )
+
+    @hookimpl
+    def patch_model(self, run: Run, model: nn.Module) -> None:
+        """Before adapters: they are put on layers that are 4-bit ones by then."""
+        if run.is_training:
+            from stoker_plugins.qlora.layers import quantize_layers
+
+            quantize_layers(model, self.config, run.engine.regime.compute)
+
+    @hookimpl
+    def on_train_start(self, state: State) -> None:
+        """Say how much of the model is in 4 bits."""
+        if state.run.is_main:
+            from stoker_plugins.qlora.layers import describe
+
+            state.run.events.write("note", message=describe(state.model, self.config))
