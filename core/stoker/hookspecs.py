@@ -183,7 +183,11 @@ def make_model(run: Run, engine: Engine) -> nn.Module | None:
 
 @hookspec
 def patch_model(run: Run, model: nn.Module) -> None:
-    """Replace modules or kernels in place, before adapters. Parameter names must not change."""
+    """Replace modules or kernels in place, before adapters. Parameter names must not change.
+
+    A frozen parameter may become one that is kept in another form, such as 4 bits a value: see
+    `stoker.train.weights.PackedParameter`.
+    """
 
 
 @hookspec

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from stoker.cli.report import report_problems
+from stoker.cli.report import WIDTH, report_problems
 from stoker.errors import StorageError, UsageError
 from stoker.scaffold.templates import Template, find_template, find_templates
 
@@ -69,10 +69,9 @@ def _listing(as_json: bool) -> str:
     templates = find_templates().values()
     if as_json:
         return json.dumps([_row(template) for template in templates], indent=1)
-    cells = [("template", "from", "summary")]
-    cells += [(each.name, each.plugin or "stoker", each.summary) for each in templates]
-    widths = [max(len(row[column]) for row in cells) for column in range(3)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells)
+    formatter = click.HelpFormatter(width=WIDTH)
+    formatter.write_dl([(each.name, each.summary) for each in templates])
+    return formatter.getvalue().rstrip("\n")
 
 
 def _row(template: Template) -> dict[str, Any]:

@@ -28,11 +28,11 @@ def new(invoke: Callable[..., Result]) -> Callable[..., Result]:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--list",)])
-def test_alone_it_lists_the_templates_with_a_line_each(new, arguments):
+def test_alone_it_lists_the_templates_on_a_screen(new, arguments):
     lines = new(*arguments).output.splitlines()
-    assert [line.split()[0] for line in lines] == ["template", *TEMPLATES]
-    assert next(line for line in lines if line.startswith("lora")).split()[1] == "lora"
-    assert all(len(line.split()) > 5 for line in lines[1:])
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == [*TEMPLATES]
+    assert all(len(line) <= 80 for line in lines)
+    assert next(line for line in lines if line.startswith("lora")).split()[1:3] == ["LoRA", "on"]
 
 
 def test_the_list_as_json(new):
