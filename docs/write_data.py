@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stoker.cli.show_data import example_lines
+from stoker.data.bad_rows import BadRowPolicy
 from stoker.data.encode import Encoder
 from stoker.data.preview import preview
 from stoker.data.readers import ListedRows
@@ -74,7 +75,7 @@ def shown_lines(
     part = Part(table.path, lambda: ListedRows(rows), lambda: "")
     source = ResolvedSource(table.path, table.format, [part])
     encoder = Encoder(tokenizer, supervise=data.supervise)
-    for example in preview(source, encoder, data.sequence_length, count=20):
+    for example in preview(source, encoder, data.sequence_length, 20, BadRowPolicy()).examples:
         for line in example_lines({"key": "data.train.0", **example.as_dict()}):
             yield click.unstyle(line).rstrip()
 

@@ -32,7 +32,7 @@ def folder(base_environment, monkeypatch):
 def test_data_files_are_read_to_their_end(base_environment, folder):
     result = base_environment.run("stoker", "check", "--data", "chat.toml")
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == "chat.toml: ok (10 rows in 1 local files)\n"
+    assert result.stdout == "chat.toml: ok (10 rows in one local file)\n"
     (folder / "chats.jsonl").write_text(CHAT * 10 + CHAT.replace("user", "usr"))
     result = base_environment.run("stoker", "check", "chat.toml")
     assert result.returncode == 2

@@ -52,6 +52,8 @@ class Manifest:
     """After which step the latest evaluation was; -1 before the first."""
     metrics: dict[str, float]
     recipe_fingerprint: str
+    data: dict[str, str]
+    """SHA-256 of the content of each source by dotted key, and of the recipe's table as `data`."""
     micro_batch_size: int
     world_size: int
     plugins: dict[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from stoker.cli.report import report_problems
 from stoker.errors import ExitCode
 from stoker.recipe.data_checks import DataInspector
 from stoker.recipe.loading import inspect_recipe
-from stoker.recipe.model import Recipe
 
 
 @click.command(help="Validate recipes; say all that is wrong at once.")
@@ -54,14 +54,19 @@ def command(
     for path in recipes:
         inspector = DataInspector(whole=whole_data)
         recipe, problems = inspect_recipe(path, overrides, inspector)
-        answer["problems"] += problems
-        if recipe is None:
+        if recipe is not None and num_examples is not None:
+            from stoker.cli.show_data import read_examples
+
+            answer.setdefault("examples", [])
+            examples, shown_problems = read_examples(recipe, num_examples)
+            answer["examples"] += [{"file": str(path), **example} for example in examples]
+            problems += shown_problems
+            _show(examples if form != "json" else [])
+        if any(problem.severity == "error" for problem in problems):
             answer["ok"] = False
-            continue
-        if form != "json":
+        elif form != "json":
             click.echo(f"{path}: ok{_read(inspector) if whole_data else ''}")
-        if num_examples is not None:
-            answer.setdefault("examples", []).extend(_show(recipe, num_examples, form))
+        answer["problems"] += problems
     _print(answer, form)
     if not answer["ok"]:
         sys.exit(ExitCode.USAGE)
@@ -71,17 +76,15 @@ def _read(inspector: DataInspector) -> str:
     """How much of the data was read."""
     found = inspector.inspected.values()
     num_rows, num_files = sum(each.num_rows for each in found), sum(each.num_files for each in found)
-    return f" ({num_rows:,} rows in {num_files:,} local files)"
+    files = "one local file" if num_files == 1 else f"{num_files:,} local files"
+    return f" ({num_rows:,} rows in {files})"
 
 
-def _show(recipe: Recipe, num_examples: int, form: str) -> list[dict[str, Any]]:
-    """Print examples, unless they go into a JSON document; returns them with their recipe."""
-    from stoker.cli.show_data import example_lines, read_examples
+def _show(examples: Iterable[Mapping[str, Any]]) -> None:
+    from stoker.cli.show_data import example_lines
 
-    examples = read_examples(recipe, num_examples)
-    for example in examples if form != "json" else []:
-        click.echo("\n".join(["", *example_lines(example)]))
-    return [{"file": str(recipe.path), **example} for example in examples]
+    for example in examples:
+        click.echo("\n".join([*example_lines(example), ""]))
 
 
 def _print(answer: dict[str, Any], form: str) -> None:

@@ -30,16 +30,22 @@ def report_problems(problems: Sequence[Problem]) -> None:
 
 
 def problem_lines(problems: Sequence[Problem]) -> list[str]:
-    """At most `MAX_LINES` lines; the first problem is always whole."""
+    """At most `MAX_LINES` lines."""
     lines: list[str] = []
     for number, problem in enumerate(problems):
-        paragraph = _paragraph(problem)
+        paragraph = _shortened(_paragraph(problem))
         room = MAX_LINES - (number < len(problems) - 1)
         if lines and len(lines) + len(paragraph) > room:
             left = len(problems) - number
             return [*lines, f"and {left} more; --json shows all of them."]
         lines += paragraph
     return lines
+
+
+def _shortened(paragraph: list[str]) -> list[str]:
+    """One that alone fits a screen, with the line about what is left."""
+    most = MAX_LINES - 1
+    return paragraph if len(paragraph) <= most else [*paragraph[: most - 1], "  ..."]
 
 
 def _paragraph(problem: Problem) -> list[str]:

@@ -15,17 +15,17 @@ import click
 from stoker.errors import ExitCode, MissingRequirementError
 from stoker.recipe.lock import write_lock
 from stoker.recipe.model import Recipe
-from stoker.recipe.problems import printable
+from stoker.recipe.problems import Problem, printable
 
 _MOST_CHARACTERS = 3000
 """Of one piece of an example; the middle of a longer one is left out on a screen."""
 
 
-def read_examples(recipe: Recipe, count: int) -> list[dict[str, Any]]:
+def read_examples(recipe: Recipe, count: int) -> tuple[list[dict[str, Any]], list[Problem]]:
     """Ask a process that may import torch for the first `count` rows of each source.
 
-    What is wrong with them is on standard error by then, and its exit code raised as `SystemExit`.
-    Raises `MissingRequirementError` where the tokenizer's libraries are not installed.
+    Returns them, and what is wrong with them. Raises `MissingRequirementError` where the tokenizer's
+    libraries are not installed.
     """
     from importlib.util import find_spec
 
@@ -41,13 +41,15 @@ def read_examples(recipe: Recipe, count: int) -> list[dict[str, Any]]:
         job = [sys.executable, "-P", "-m", "stoker.train.show_data", str(lock), str(count)]
         done = subprocess.run(job, stdout=subprocess.PIPE, check=False)
     if done.returncode:
-        sys.exit(done.returncode if done.returncode > 0 else ExitCode.FAILED)
-    examples: list[dict[str, Any]] = json.loads(done.stdout)
-    return examples
+        # Its traceback is on the screen.
+        sys.exit(ExitCode.FAILED)
+    shown = json.loads(done.stdout)
+    problems = [Problem(**problem, file=str(recipe.path)) for problem in shown["problems"]]
+    return shown["examples"], problems
 
 
 def example_lines(example: Mapping[str, Any]) -> Iterator[str]:
-    """A heading, then the text; `+` stands before what the model learns.
+    """A heading, then the text; `+` stands before what the model learns, `|` before the rest.
 
     Line ends of the text are written as \\n, so that those added here are none of it.
     """
@@ -59,10 +61,11 @@ def example_lines(example: Mapping[str, Any]) -> Iterator[str]:
     counts += f", {example['num_cut']:,} cut off" if example["num_cut"] else ""
     yield f"{example['key']}: {place}: {counts}"
     for segment in example["segments"]:
-        mark = "+" if segment["supervised"] else " "
-        for line in _shortened(segment["text"]).splitlines(keepends=True):
-            text = printable(line.rstrip("\r\n")) + line[len(line.rstrip("\r\n")) :].replace("\n", "\\n")
-            yield click.style(f"  {mark} {text}", **_style(segment["supervised"]))
+        mark = "+" if segment["supervised"] else "|"
+        *lines, rest = _shortened(segment["text"]).split("\n")
+        shown = [f"{printable(line)}\\n" for line in lines] + ([printable(rest)] if rest else [])
+        for line in shown:
+            yield click.style(f"  {mark} {line}", **_style(segment["supervised"]))
 
 
 def _shortened(text: str) -> str:

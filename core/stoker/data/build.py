@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from stoker.recipe.schema import DataTable
 
 Report = Callable[[str, int, int], None]
+"""report(phase, done, total), in rows; total 0 where it is not known. May raise to interrupt."""
+Note = tuple[int | None, str]
+"""Something worth knowing: the number of the source it is about, if it is about one, and a text."""
 _OpenParts = list[tuple[str, "Rows"]]
 
 _BATCH_ROWS = 256
-_BATCH_CHARACTERS = 2**21
-_DOUBLED_BOS = (
-    "begins with BOS twice",
-    "Take BOS out of the chat template or out of the texts: one of them puts it there again.",
-)
+_BATCH_CHARACTERS = 2**20
 
 
 @dataclass
@@ -60,11 +59,11 @@ def build_index(
     encoder: Encoder,
     sources: tuple[list[ResolvedSource], list[ResolvedSource]],
     report: Report,
-) -> list[str]:
+) -> list[Note]:
     """Write train.arrow and, if any row is for it, eval.arrow into `directory`; returns notes.
 
-    `sources` are those of training and of evaluation. Raises `DataError` for a row that cannot be
-    used, and when a half that was asked for has nothing to learn.
+    `sources` are those of training and of evaluation; notes number them in that order. Raises
+    `DataError` for rows that cannot be used, and when a half that was asked for has nothing to learn.
     """
     with ExitStack() as stack:
         halves = [
@@ -77,7 +76,9 @@ def build_index(
         builder.read([*sources[0], *sources[1]])
         for half, own in zip(halves, sources, strict=True):
             for number, source in enumerate(own):
-                builder.add(source, number, half)
+                happened = builder.add(source, number, half)
+                first = 0 if half is halves[0] else len(sources[0])
+                builder.notes += [(first + number, text) for text in happened]
         notes = builder.finish(evaluation_wanted=bool(sources[1]))
     if not halves[1].writer.num_rows:
         (directory / "eval.arrow").unlink()
@@ -98,7 +99,7 @@ class _Builder:
         self._rows: dict[int, _OpenParts] = {}
         self._num_done = 0
         self._num_total = 0
-        self._notes: list[str] = []
+        self.notes: list[Note] = []
 
     def read(self, sources: list[ResolvedSource]) -> None:
         """Open all sources, so that the number of rows is known before the first is tokenised."""
@@ -115,8 +116,11 @@ class _Builder:
                 self._num_total += len(rows)
                 num_read += 1
 
-    def add(self, source: ResolvedSource, number: int, half: _Half) -> None:
-        """Tokenise the `number`-th source of a half; rows of training may be held out."""
+    def add(self, source: ResolvedSource, number: int, half: _Half) -> list[str]:
+        """Tokenise the `number`-th source of a half; rows of training may be held out.
+
+        Returns what happened to its rows.
+        """
         rows = self._rows.pop(id(source))
         policy = BadRowPolicy(self._data.on_bad_row == "skip", self._data.max_bad_share)
         bad = BadRows(source.name, policy, sum(len(part) for _, part in rows))
@@ -133,8 +137,7 @@ class _Builder:
         tally.check_supervised()
         if half is self._train:
             tally.check_closed()
-        notes = [*bad.notes(), *tally.notes(), *_block_notes(sinks, self._data.sequence_length)]
-        self._notes += [f"{source.name}: {note}" for note in notes]
+        return [*bad.notes(), *tally.notes(), *_block_notes(sinks, self._data.sequence_length)]
 
     def _sinks(
         self, source: ResolvedSource, number: int, half: _Half, tally: Tally
@@ -151,10 +154,12 @@ class _Builder:
         """The rows of a batch; None for one that turned out to be bad."""
         rows: list[EncodedRow | None] = []
         for item, row in zip(batch, self._encoder.encode([item.passage for item in batch]), strict=True):
-            doubled = self._encoder.has_doubled_bos(row)
-            if doubled:
-                bad.add(item.label, item.place, RowError(*_DOUBLED_BOS))
-            rows.append(None if doubled else row)
+            try:
+                self._encoder.check_bos(row)
+                rows.append(row)
+            except RowError as error:
+                bad.add(item.label, item.place, error)
+                rows.append(None)
         return rows
 
     def _batches(
@@ -197,41 +202,22 @@ class _Builder:
     def _receiver(self, half: _Half, held_out: bool) -> _Half:
         return self._evaluation if held_out else half
 
-    def finish(self, evaluation_wanted: bool) -> list[str]:
+    def finish(self, evaluation_wanted: bool) -> list[Note]:
         """All notes. Raises `DataError` when a half that was asked for is empty."""
         train, evaluation = self._train, self._evaluation
         for half, wanted in ((train, True), (evaluation, evaluation_wanted)):
             if wanted and not half.writer.num_rows:
-                details = "; ".join(self._notes)
+                details = "; ".join(text for _, text in self.notes)
                 raise DataError(
                     f"no row is left for {half.name}: none has a token to learn. {details}".strip(),
                     hint="Look at the rows, data.sequence_length and data.supervise.",
                 )
         if self._data.eval_fraction and not evaluation.identities:
-            self._notes.append(
-                "data.eval_fraction held out nothing: it takes whole rows by hash, and there are few"
-            )
-        notes = [_summary(half) for half in (train, evaluation) if half.writer.num_rows]
-        return notes + self._notes + self._encoder_notes() + _overlap_notes(train, evaluation)
-
-    def _encoder_notes(self) -> list[str]:
-        encoder = self._encoder
-        notes = []
-        if encoder.open_turns:
-            notes.append(
-                f"{encoder.open_turns:,} answers end in no special token under this chat "
-                "template: the model will not learn from them where to stop"
-            )
-        if encoder.rows_without_bos:
-            notes.append(
-                f"{encoder.rows_without_bos:,} conversations do not begin with BOS under this chat "
-                "template, with which the tokenizer begins other texts"
-            )
-        if encoder.plain_rows:
-            notes.append(
-                "the tokenizer has no chat template, so alpaca rows are laid out as in Stanford Alpaca"
-            )
-        return notes
+            text = "data.eval_fraction held out nothing: it takes whole rows by hash, and there are few"
+            self.notes.append((None, text))
+        first = [_summary(half) for half in (train, evaluation) if half.writer.num_rows]
+        last = [*self._encoder.notes(), *_overlap_notes(train, evaluation)]
+        return [*((None, text) for text in first), *self.notes, *((None, text) for text in last)]
 
 
 def _block_notes(sinks: tuple[Sink, Sink], limit: int) -> list[str]:

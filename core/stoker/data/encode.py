@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stoker.data.formats import Completion, Conversation, Example, RowError, Text
-from stoker.data.templates import ChatTemplate, Span
+from stoker.data.observations import Observations
+from stoker.data.templates import ChatTemplate, Span, special_strings
 from stoker.errors import StokerError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_PIECE_CHARACTERS = 2**20
+_PIECE_CHARACTERS = 2**18
 
 
 @dataclass(frozen=True)
@@ -65,19 +67,18 @@ class Encoder:
         self.tokenizer = tokenizer
         self._chosen_template = chat_template
         self._supervise_all = supervise == "all"
-        self.plain_rows = 0
-        """Conversations laid out without a template, because there is none."""
-        self.open_turns = 0
-        """Learned turns that end in no special token."""
-        self.rows_without_bos = 0
-        """Conversations that do not begin with the token the tokenizer begins other texts with."""
+        self._observed = Observations()
 
     @cached_property
     def template(self) -> ChatTemplate | None:
         """The chat template in use, if there is one."""
-        if not (self._chosen_template or self.tokenizer.chat_template):
+        if self._chosen_template is None and not self.tokenizer.chat_template:
             return None
         return ChatTemplate(self.tokenizer, self._chosen_template)
+
+    def notes(self) -> list[str]:
+        """What is worth knowing about the rows so far, for people."""
+        return self._observed.notes()
 
     def passages(self, example: Example) -> list[Passage]:
         """What to tokenise for an example: one passage, several only for a very long document.
@@ -92,7 +93,25 @@ class Encoder:
             passages = _document_passages(example)
         for passage in passages:
             _check_unicode(passage.text)
+        self._observe_words(example)
         return passages
+
+    def _observe_words(self, example: Example) -> None:
+        if isinstance(example, Conversation):
+            words = [message["content"] for message in example.messages]
+        elif isinstance(example, Completion):
+            words = [example.prompt, example.completion]
+        else:
+            words = [example.text]
+        found = next((match for text in words if (match := self._special_words.search(text))), None)
+        if found:
+            self._observed.rows_with_special_words += 1
+            self._observed.special_word = found[0]
+
+    @cached_property
+    def _special_words(self) -> re.Pattern[str]:
+        words = [re.escape(word) for word in special_strings(self.tokenizer) if word.strip()]
+        return re.compile("|".join(words) or "(?!)")
 
     def _conversation(self, conversation: Conversation) -> Passage:
         if self.template is None:
@@ -101,11 +120,13 @@ class Encoder:
                     "the tokenizer has no chat template to lay out a conversation",
                     "Set data.chat_template, or train a model whose tokenizer has one.",
                 )
-            self.plain_rows += 1
+            self._observed.plain_rows += 1
             return _plain_passage(conversation.plain)
         rendered = self.template.render(conversation)
-        self.open_turns += rendered.open_turns
-        self.rows_without_bos += not rendered.text.startswith(self._bos_text)
+        self._observed.open_turns += rendered.open_turns
+        self._observed.rows_without_bos += not rendered.text.startswith(self._bos_text)
+        self._observed.empty_answers += _count_empty(conversation)
+        self._observed.dated = "strftime_now" in self.template.source
         return Passage(rendered.text, rendered.spans)
 
     def encode(self, passages: Sequence[Passage]) -> list[EncodedRow]:
@@ -158,15 +179,19 @@ class Encoder:
     def _special_ids(self) -> frozenset[int]:
         return frozenset(self.tokenizer.added_tokens_decoder)
 
-    def has_doubled_bos(self, row: EncodedRow) -> bool:
-        """True for a row that begins with BOS twice: once from a template, once from elsewhere."""
+    def check_bos(self, row: EncodedRow) -> None:
+        """Raise `RowError` for a row that begins with BOS twice: from a template, and from elsewhere."""
         bos = self.tokenizer.bos_token_id
-        return bos is not None and row.ids[:2].tolist() == [bos, bos]
+        if bos is not None and row.ids[:2].tolist() == [bos, bos]:
+            raise RowError(
+                "begins with BOS twice",
+                "Take BOS out of the chat template or of the texts: one of them puts it there again.",
+            )
 
     @cached_property
     def _bos_text(self) -> str:
         """BOS, if the tokenizer begins other texts with it."""
-        begins = self.tokenizer("a")["input_ids"][0] == self.tokenizer.bos_token_id
+        begins = self.tokenizer("a")["input_ids"][:1] == [self.tokenizer.bos_token_id]
         return str(self.tokenizer.bos_token) if begins else ""
 
     @cached_property
@@ -180,22 +205,39 @@ class Encoder:
             )
         bare = self.tokenizer("a", add_special_tokens=False)["input_ids"]
         full = self.tokenizer("a")["input_ids"]
-        start = next(i for i in range(len(full)) if full[i : i + len(bare)] == bare)
+        places = [i for i in range(len(full)) if full[i : i + len(bare)] == bare]
+        if not places:
+            raise StokerError(
+                "the tokenizer turns a text into other tokens when it adds special ones, so masks "
+                "cannot be exact.",
+                hint="Look at the post-processor in the model's tokenizer.json.",
+            )
+        start = places[0]
         before, after = full[:start], full[start + len(bare) :]
         return before, after if after[-1:] == [eos] else [*after, eos]
 
 
 def supervised_tokens(ends: NDArray[np.int64], spans: Sequence[Span]) -> NDArray[np.bool_]:
-    """Which tokens end inside one of the spans; `ends` are the characters they end before.
+    """Which tokens end inside one of the spans; `ends`, ascending, are the characters they end before.
 
     Only ends are compared. A token that begins before a span, because it joins the prompt's last
     space with the answer's first word, still has to be supervised: it carries that word. The pieces of
     one character all end where it ends. Some tokenizers leave white space out of a token's start.
     """
     supervised = np.zeros(len(ends), dtype=np.bool_)
-    for start, stop in spans:
-        supervised |= (ends > start) & (ends <= stop)
+    first = np.searchsorted(ends, [start for start, _ in spans], side="right")
+    behind = np.searchsorted(ends, [stop for _, stop in spans], side="right")
+    for start, stop in zip(first.tolist(), behind.tolist(), strict=True):
+        supervised[start:stop] = True
     return supervised
+
+
+def _count_empty(conversation: Conversation) -> int:
+    """Learned turns without words and without a call."""
+    return sum(
+        learned and not message["content"].strip() and not message.get("tool_calls")
+        for message, learned in zip(conversation.messages, conversation.supervised, strict=True)
+    )
 
 
 def _check_unicode(text: str) -> None:

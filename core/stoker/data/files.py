@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +31,8 @@ class ChosenFiles:
 
     files: list[Path]
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """What is left out though nobody said so."""
 
 
 def find_files(path: Path, split: str | None) -> ChosenFiles:
@@ -39,7 +43,7 @@ def find_files(path: Path, split: str | None) -> ChosenFiles:
     """
     if path.is_file():
         return ChosenFiles([_checked_file(path, split)])
-    found = sorted(file for file in path.rglob("*") if _is_data_file(file, path))
+    found = sorted(file for file in walk_files(path) if _is_data_file(file, path))
     if not found:
         raise DataError(f"{path}: no data file in it.", hint=f"Known kinds: {_known_kinds()}.")
     splits = {file: _split_of(file.relative_to(path)) for file in found}
@@ -50,10 +54,32 @@ def find_files(path: Path, split: str | None) -> ChosenFiles:
     if not files:
         names = ", ".join(sorted({name for name in splits.values() if name})) or "none"
         raise DataError(f"{path}: no file of split {split or 'train'!r}; splits found: {names}.")
-    notes = []
+    notes, warnings = [], []
     if len(files) < len(found):
         notes.append(f"{path}: {len(files)} of {len(found)} files are used (split {wanted!r})")
-    return ChosenFiles(files, notes)
+    if others := [file.relative_to(path) for file in found if splits[file] is None]:
+        warnings.append(
+            f"{len(others)} of {len(found)} files are left out, such as {others[0]}: other names "
+            "carry a split, theirs do not"
+        )
+    return ChosenFiles(files, notes, warnings)
+
+
+def walk_files(folder: Path) -> Iterator[Path]:
+    """All files below a folder, through links too. Raises `DataError` for what cannot be listed."""
+    seen: set[Path] = set()
+    for place, folders, files in os.walk(folder, onerror=_cannot_list, followlinks=True):
+        real = Path(place).resolve()
+        if real in seen:
+            # A link that leads back up.
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place) / file for file in files)
+
+
+def _cannot_list(error: OSError) -> None:
+    raise DataError(f"{error.filename}: cannot be listed: {error.strerror}.") from error
 
 
 def _checked_file(path: Path, split: str | None) -> Path:

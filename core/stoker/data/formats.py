@@ -148,8 +148,8 @@ def _parse_messages(row: Mapping[str, Any]) -> Conversation:
         where = f"column 'messages', message {number + 1}"
         parsed = _parse_message(message, where)
         weight = parsed.pop("weight", 1)
-        if weight not in (0, 1):
-            raise RowError(f"{where}: weight must be 0 or 1, not {weight!r}")
+        if not isinstance(weight, (int, float)) or weight not in (0, 1):
+            raise RowError(f"{where}: weight must be 0 or 1, not {shorten(repr(weight))}")
         messages.append(parsed)
         supervised.append(parsed["role"] == "assistant" and weight == 1)
     return Conversation(messages, tuple(supervised), parse_tools(row.get("tools")))
@@ -161,7 +161,7 @@ def _parse_message(message: object, where: str) -> dict[str, Any]:
     # Columnar files give every message every key; the absent ones are null.
     parsed = {key: value for key, value in message.items() if value is not None}
     role, content = parsed.get("role"), parsed.get("content")
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         raise _unknown_role(where, "role", role, _ROLES)
     if parsed.get("tool_calls"):
         parsed["tool_calls"] = parse_tool_calls(parsed["tool_calls"], where)
@@ -180,7 +180,7 @@ def _parse_sharegpt(row: Mapping[str, Any]) -> Conversation:
         if not isinstance(turn, Mapping):
             raise RowError(f"{where}: expected a table with 'from' and 'value', found {_kind(turn)}")
         speaker, value = turn.get("from"), turn.get("value")
-        if speaker not in _SHAREGPT_ROLES:
+        if not isinstance(speaker, str) or speaker not in _SHAREGPT_ROLES:
             raise _unknown_role(where, "from", speaker, _SHAREGPT_ROLES)
         if not isinstance(value, str):
             raise RowError(f"{where}: value must be a string, not {_kind(value)}")
@@ -239,7 +239,7 @@ def _list(row: Mapping[str, Any], column: str) -> list[Any]:
 
 
 def _missing(row: Mapping[str, Any], column: str) -> RowError:
-    found = [shorten(str(name)) for name in row]
+    found = [" ".join(shorten(str(name)).split()) for name in row]
     columns = ", ".join(found[:_MOST_COLUMNS]) + (", ..." if len(found) > _MOST_COLUMNS else "")
     message = f"column {column!r} is missing; columns found: {columns or 'none'}"
     (nearest, *_) = [*get_close_matches(column, found, n=1), ""]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from stoker.cache import cache_directory, file_lock
-from stoker.data.build import build_index
+from stoker.data.build import Note, Report, build_index
 from stoker.data.encode import Encoder, tokenizer_threads
 from stoker.data.sources import PluginSource, ResolvedSource, resolve_source
 from stoker.data.store import TokenIndex
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PreparedData", "Report", "TokenIndex", "prepare_index"]
 
-Report = Callable[[str, int, int], None]
-"""report(phase, done, total), in rows; total 0 where it is not known. May raise to interrupt."""
-
 _CODE_VERSION = 2
 """Raise it with every change to what an index of the same data holds."""
 
@@ -47,6 +44,8 @@ class PreparedData:
     evaluation: TokenIndex | None
     notes: list[str] = field(default_factory=list)
     """What was cut, dropped or held out, for people."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """SHA-256 over the content of each source, by dotted key: `data.train.0`."""
 
 
 def prepare_index(
@@ -62,24 +61,47 @@ def prepare_index(
     file, row and column for data that cannot be used, `StorageError` when the disk fails.
     """
     encoder = Encoder(tokenizer, recipe.data.chat_template, recipe.data.supervise)
-    train, evaluation = _resolve_sources(recipe, plugin_sources, report)
-    key = _cache_key(recipe, tokenizer, encoder, train, evaluation)
-    target = cache_directory() / "tokens" / key
-    prepared = _open(target)
-    if prepared is None:
+    sources = train, evaluation = _resolve_sources(recipe, plugin_sources, report)
+    target = cache_directory() / "tokens" / _cache_key(recipe, tokenizer, encoder, train, evaluation)
+    kept = _open(target)
+    if kept is None:
         try:
             with file_lock(
                 target.with_suffix(".lock"),
                 waiting=lambda: report("waiting for another process", 0, 0),
             ):
-                prepared = _open(target) or _build(target, recipe, encoder, (train, evaluation), report)
+                kept = _open(target) or _build(target, recipe, encoder, sources, report)
         except OSError as error:
             raise StorageError(
                 f"the tokenised data cannot be kept in {target.parent}: {error.strerror or error}.",
                 hint="Free some space there, or set STOKER_CACHE to another folder.",
             ) from error
     notes = [note for source in [*train, *evaluation] for note in source.notes]
-    return PreparedData(prepared.train, prepared.evaluation, notes + prepared.notes)
+    notes += [_with_name(note, [*train, *evaluation]) for note in kept.notes]
+    return PreparedData(kept.train, kept.evaluation, notes, _digests(train, evaluation))
+
+
+def _with_name(note: Note, sources: list[ResolvedSource]) -> str:
+    """The same rows may have another name by now than when the note was kept."""
+    number, text = note
+    return text if number is None else f"{sources[number].name}: {text}"
+
+
+def _digests(train: list[ResolvedSource], evaluation: list[ResolvedSource]) -> dict[str, str]:
+    return {
+        f"data.{name}.{number}": sha256(json.dumps(source.facts).encode()).hexdigest()
+        for name, sources in (("train", train), ("eval", evaluation))
+        for number, source in enumerate(sources)
+    }
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What lies in a folder of the cache."""
+
+    train: TokenIndex
+    evaluation: TokenIndex | None
+    notes: list[Note]
 
 
 def _resolve_sources(
@@ -119,14 +141,10 @@ def _cache_key(
         "template": encoder.template.source if encoder.template else None,
         "limits": [data.sequence_length, data.supervise, data.eval_fraction],
         "bad rows": [data.on_bad_row, data.max_bad_share],
-        "train": [_source_facts(source) for source in train],
-        "evaluation": [_source_facts(source) for source in evaluation],
+        "train": [source.facts for source in train],
+        "evaluation": [source.facts for source in evaluation],
     }
     return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _source_facts(source: ResolvedSource) -> list[object]:
-    return [source.format, [part.digest for part in source.parts]]
 
 
 def _tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -138,17 +156,16 @@ def _tokenizer_digest(tokenizer: PreTrainedTokenizerBase) -> str:
     return sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _open(target: Path) -> PreparedData | None:
+def _open(target: Path) -> _Kept | None:
     """The index kept at `target`; None when there is none, or a disk damaged it."""
     try:
-        notes = json.loads((target / "notes.json").read_text(encoding="utf-8"))
-        held_out = target / "eval.arrow"
-        return PreparedData(
+        about = json.loads((target / "about.json").read_text(encoding="utf-8"))
+        return _Kept(
             TokenIndex.open(target / "train.arrow"),
-            TokenIndex.open(held_out) if held_out.exists() else None,
-            notes,
+            TokenIndex.open(target / "eval.arrow") if about["evaluation"] else None,
+            [(number, text) for number, text in about["notes"]],
         )
-    except (OSError, ValueError, pa.ArrowException):
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException):
         return None
 
 
@@ -158,7 +175,7 @@ def _build(
     encoder: Encoder,
     sources: tuple[list[ResolvedSource], list[ResolvedSource]],
     report: Report,
-) -> PreparedData:
+) -> _Kept:
     """Tokenise into a temporary folder and rename it to `target`. Called with the lock held."""
     temporary = target.with_suffix(".unfinished")
     # Left by a process that was killed: we hold the lock, so nobody works in it.
@@ -167,14 +184,18 @@ def _build(
     try:
         with tokenizer_threads():
             notes = build_index(temporary, recipe.data, encoder, sources, report)
-        write_durably(temporary / "notes.json", json.dumps(notes).encode())
+        for part in (part for half in sources for source in half for part in source.parts):
+            # What was read is kept under the digest of what was there before.
+            part.check_unchanged()
+        about = {"evaluation": (temporary / "eval.arrow").exists(), "notes": notes}
+        write_durably(temporary / "about.json", json.dumps(about).encode())
         sync_directory(temporary)
         shutil.rmtree(target, ignore_errors=True)
         temporary.rename(target)
         sync_directory(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    prepared = _open(target)
-    if prepared is None:
+    kept = _open(target)
+    if kept is None:
         raise StorageError(f"the tokenised data in {target} cannot be read back.")
-    return prepared
+    return kept

@@ -33,7 +33,7 @@ class Inspected:
     num_files: int
     num_rows: int
     notes: list[str]
-    """Rows that will be skipped."""
+    """What will be left out."""
 
 
 def inspect_source(
@@ -41,10 +41,13 @@ def inspect_source(
 ) -> Inspected:
     """Read a file or a folder as training would, as far as the columns and roles of its rows.
 
+    What may be skipped is a note where only the beginning was read: its share is not known.
+
     Raises `DataError` with the number of bad rows and examples, or naming the line where a file is
     broken; `MissingRequirementError` where Parquet is to be read without pyarrow.
     """
-    files = find_files(path, split).files
+    chosen = find_files(path, split)
+    files = chosen.files
     bad = BadRows(str(path), policy)
     left = BEGINNING_BYTES
     for file in files if whole else files[:_MOST_FILES]:
@@ -53,9 +56,8 @@ def inspect_source(
         left -= num_bytes
         if num_rows == 0 and (whole or file.suffix.lower() in TEXT_SUFFIXES):
             raise DataError(f"{file}: there is no row in it.")
-    bad.all_seen = whole
-    bad.check()
-    return Inspected(len(files), bad.seen, bad.notes())
+    bad.check(beginning=not whole)
+    return Inspected(len(files), bad.seen, [*chosen.warnings, *bad.notes()])
 
 
 def _read(file: Path, rows: Iterator[Located], data_format: DataFormat, bad: BadRows) -> tuple[int, int]:
@@ -72,7 +74,10 @@ def _read(file: Path, rows: Iterator[Located], data_format: DataFormat, bad: Bad
 
 
 def _beginning(file: Path, num_bytes: int) -> Iterator[Located]:
-    """The first rows of a file; of a Parquet file nothing but whether it is one."""
+    """The first rows of a file; of a Parquet file nothing but whether it is one.
+
+    Ends with the first row that goes beyond `num_bytes`.
+    """
     suffix = file.suffix.lower()
     if suffix == ".parquet":
         _check_parquet(file)

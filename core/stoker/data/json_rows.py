@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from stoker.data.formats import RowError
-from stoker.data.located import Located, bytes_of, text_of
+from stoker.data.located import LONGEST_ROW, Located, bytes_of, text_of
 from stoker.data.problems import DataError
 
 _CHUNK_CHARACTERS = 2**20
-_LONGEST_ITEM = 2**26
-"""Characters of one item of a list, above which the list is taken for broken."""
 _LONGEST_TOKEN = 16
 """Characters that a literal or an escape may lack at the end of a chunk."""
+_NAME_IT_JSON = "A file that is one list of rows ends in .json."
 _WHITE_SPACE = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 
@@ -43,29 +42,46 @@ class JsonLines:
     @cached_property
     def _num_rows(self) -> int:
         with bytes_of(self._path) as file:
-            return sum(1 for line in file if line.strip())
+            lines = iter(lambda: file.readline(LONGEST_ROW), b"")
+            return sum(1 for line in lines if line.strip())
 
     def __iter__(self) -> Iterator[Located]:
-        end = 0
+        end = number = 0
         with bytes_of(self._path) as file:
-            for number, line in enumerate(file, start=1):
+            while line := file.readline(LONGEST_ROW):
+                number += 1
                 end += len(line)
+                if len(line) == LONGEST_ROW:
+                    raise self._too_long(number)
                 if line.strip():
                     yield Located(f"line {number}", _parse_line(line), end)
+
+    def _too_long(self, number: int) -> DataError:
+        return DataError(
+            f"{self._path}, line {number}: longer than {LONGEST_ROW // 2**20} MiB.",
+            hint="A row is one line; a file that is one list of rows ends in .json.",
+        )
 
 
 def _parse_line(line: bytes) -> Any:
     try:
-        return json.loads(line.decode("utf-8-sig").rstrip())
+        row = json.loads(line.decode("utf-8-sig").rstrip())
+        if isinstance(row, list):
+            return RowError("a row must be a table of columns, not a list", _NAME_IT_JSON)
+        return row
     except json.JSONDecodeError as error:
         # A line that is incomplete is often one of an object that was written over several.
         is_cut = error.pos >= len(error.doc)
-        hint = "Every line is one whole JSON object." if is_cut else ""
+        starts_list = error.doc.lstrip().startswith("[")
+        hint = _NAME_IT_JSON if starts_list else "Every line is one whole JSON object." if is_cut else ""
         return RowError(f"no JSON: {error.msg} (column {error.pos + 1})", hint)
     except UnicodeDecodeError as error:
         return RowError(f"not UTF-8: {error.reason}", "Save the file as UTF-8.")
     except RecursionError:
         return RowError("no JSON: nested too deeply")
+    except ValueError as error:
+        # An integer of thousands of digits.
+        return RowError(f"no JSON: {error}")
 
 
 class JsonArray:
@@ -144,6 +160,9 @@ class _Window:
                     raise self._broken(error.msg, self._position + ahead) from error
             except RecursionError as error:
                 raise self._broken("nested too deeply", self._position) from error
+            except ValueError as error:
+                # An integer of thousands of digits.
+                raise self._broken(str(error), self._position) from error
             else:
                 # A number that touches the end of the window may go on behind it.
                 if stop < len(self._text) or not self._grow():
@@ -159,7 +178,7 @@ class _Window:
 
     def _is_final(self, error: json.JSONDecodeError) -> bool:
         """True for a mistake that no further text can mend."""
-        if len(self._text) - self._position > _LONGEST_ITEM:
+        if len(self._text) - self._position > LONGEST_ROW:
             return True
         open_string = error.msg.startswith("Unterminated string")
         return not open_string and error.pos + _LONGEST_TOKEN < len(self._text)

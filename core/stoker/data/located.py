@@ -22,11 +22,24 @@ class Located(NamedTuple):
     """About how many bytes of the file have been read with it; 0 where there is no file."""
 
 
+LONGEST_ROW = 2**26
+"""Bytes or characters of one row of a text file; what is longer is no row but a file of another kind."""
+_MAGIC = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive", b"\x28\xb5\x2f\xfd": "zstandard"}
+
+
+def check_not_packed(path: Path, start: bytes) -> None:
+    """Raise `DataError` for a file that is compressed, whatever its name says."""
+    for magic, kind in _MAGIC.items():
+        if start.startswith(magic):
+            raise DataError(f"{path}: is compressed ({kind}).", hint="Unpack it.")
+
+
 @contextmanager
 def bytes_of(path: Path) -> Iterator[IO[bytes]]:
     """A file open for reading bytes. Raises `DataError` where it cannot be opened or read."""
     try:
         with path.open("rb") as file:
+            check_not_packed(path, file.peek(4))
             yield file
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from error

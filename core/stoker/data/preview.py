@@ -1,4 +1,4 @@
-"""The first rows of the sources as a model will see them, for people."""
+"""The first rows of a source as a model will see them, for people."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stoker.data.bad_rows import BadRowPolicy, BadRows
 from stoker.data.encode import EncodedRow, Encoder
 from stoker.data.formats import parse_row
-from stoker.data.problems import RowError
+from stoker.data.problems import DataError, RowError
 from stoker.data.sinks import BlockSink, Ids, Mask, RowSink, Tally
 
 if TYPE_CHECKING:
@@ -43,6 +44,33 @@ class Example:
         return {**asdict(self), "segments": segments}
 
 
+@dataclass(frozen=True)
+class Preview:
+    """The first rows of one source."""
+
+    examples: list[Example]
+    error: DataError | None = None
+    """Why training would refuse the source, as far as these rows show."""
+    warning: DataError | None = None
+    """What would be such a reason if all rows were like these."""
+
+
+def preview(
+    source: ResolvedSource,
+    encoder: Encoder,
+    sequence_length: int,
+    count: int,
+    policy: BadRowPolicy,
+) -> Preview:
+    """The first `count` rows of a source, cut or joined to blocks as they will be.
+
+    Raises `DataError` for a source that cannot be read.
+    """
+    previewer = _Previewer(source, encoder, sequence_length, policy)
+    examples = previewer.blocks() if source.format == "text" else previewer.rows()
+    return Preview(list(islice(examples, count)), *previewer.verdict())
+
+
 class _Shelf:
     """A writer that keeps rows in memory."""
 
@@ -53,72 +81,91 @@ class _Shelf:
         self.rows.append((ids, supervised))
 
 
-def preview(source: ResolvedSource, encoder: Encoder, sequence_length: int, count: int) -> list[Example]:
-    """The first `count` rows of a source, cut or joined to blocks as they will be.
+class _Previewer:
+    """Takes rows of one source as far as they are asked for."""
 
-    Raises `DataError` for what is wrong with the source as a whole.
-    """
-    examples = _blocks if source.format == "text" else _rows
-    return list(islice(examples(source, encoder, sequence_length), count))
+    def __init__(
+        self, source: ResolvedSource, encoder: Encoder, limit: int, policy: BadRowPolicy
+    ) -> None:
+        self._source = source
+        self._encoder = encoder
+        self._limit = limit
+        self._bad = BadRows(source.name, policy)
+        self._tally = Tally(source.name, limit)
+        self._shelf = _Shelf()
 
+    def rows(self) -> Iterator[Example]:
+        """One example for each row."""
+        sink = RowSink(self._shelf, 0, self._limit, self._tally)
+        for label, place, encoded in self._encoded():
+            if isinstance(encoded, RowError):
+                yield _refused(label, place, encoded)
+                continue
+            sink.add(encoded, place)
+            if self._shelf.rows:
+                example = self._take(label, place)
+                yield replace(example, num_cut=len(encoded.ids) - example.num_tokens)
+            else:
+                problem = f"no token in its first {self._limit:,} is supervised"
+                yield Example(source=label, place=place, problem=problem)
 
-def _rows(source: ResolvedSource, encoder: Encoder, limit: int) -> Iterator[Example]:
-    for label, place, encoded in _encoded(source, encoder):
-        if isinstance(encoded, RowError):
-            yield _refused(label, place, encoded)
-            continue
-        shelf = _Shelf()
-        RowSink(shelf, 0, limit, Tally(source.name, limit)).add(encoded[0], place)
-        if shelf.rows:
-            example = _example(encoder.tokenizer, label, place, *shelf.rows[0])
-            yield replace(example, num_cut=len(encoded[0].ids) - example.num_tokens)
-        else:
-            problem = f"no token in its first {limit:,} is supervised"
-            yield Example(source=label, place=place, problem=problem)
+    def blocks(self) -> Iterator[Example]:
+        """One example for each block of documents."""
+        label = place = ""
+        sink = BlockSink(self._shelf, 0, self._limit)
+        for label, place, encoded in self._encoded():
+            if isinstance(encoded, RowError):
+                yield _refused(label, place, encoded)
+                continue
+            sink.add(encoded, place)
+            while self._shelf.rows:
+                yield self._take(label, f"ends in {place}")
+        sink.finish()
+        if self._shelf.rows:
+            yield self._take(label, f"ends in {place}")
 
+    def verdict(self) -> tuple[DataError | None, DataError | None]:
+        """What the rows so far say about the source: an error, and a warning."""
+        error = warning = None
+        try:
+            self._bad.check(beginning=True)
+        except DataError as found:
+            error = found
+        try:
+            self._tally.check_supervised()
+            if self._tally.num_cut < self._tally.num_rows:
+                self._tally.check_closed()
+        except DataError as found:
+            warning = found
+        return error, warning
 
-def _blocks(source: ResolvedSource, encoder: Encoder, limit: int) -> Iterator[Example]:
-    shelf, label, place = _Shelf(), "", ""
-    sink = BlockSink(shelf, 0, limit)
-    for label, place, encoded in _encoded(source, encoder):
-        if isinstance(encoded, RowError):
-            yield _refused(label, place, encoded)
-            continue
-        for piece in encoded:
-            sink.add(piece, place)
-        while shelf.rows:
-            yield _example(encoder.tokenizer, label, f"ends in {place}", *shelf.rows.pop(0))
-    sink.finish()
-    if shelf.rows:
-        yield _example(encoder.tokenizer, label, f"ends in {place}", *shelf.rows.pop(0))
+    def _encoded(self) -> Iterator[tuple[str, str, EncodedRow | RowError]]:
+        """(label, place, a passage as tokens or what is wrong with the row)."""
+        for part in self._source.parts:
+            for place, row, _ in part.open():
+                self._bad.seen += 1
+                try:
+                    for passage in self._encoder.passages(parse_row(row, self._source.format)):
+                        (encoded,) = self._encoder.encode([passage])
+                        self._encoder.check_bos(encoded)
+                        yield part.label, place, encoded
+                except RowError as error:
+                    self._bad.add(part.label, place, error)
+                    yield part.label, place, error
 
-
-def _encoded(
-    source: ResolvedSource, encoder: Encoder
-) -> Iterator[tuple[str, str, list[EncodedRow] | RowError]]:
-    """(label, place, the row's passages as tokens, or what is wrong with it)."""
-    for part in source.parts:
-        for place, row, _ in part.open():
-            try:
-                yield part.label, place, encoder.encode(encoder.passages(parse_row(row, source.format)))
-            except RowError as error:
-                yield part.label, place, error
+    def _take(self, label: str, place: str) -> Example:
+        ids, supervised = self._shelf.rows.pop(0)
+        return Example(
+            source=label,
+            place=place,
+            num_tokens=len(ids),
+            num_supervised=int(supervised[1:].sum()),
+            segments=_segments(self._encoder.tokenizer, ids, supervised),
+        )
 
 
 def _refused(label: str, place: str, error: RowError) -> Example:
     return Example(source=label, place=place, problem=f"{error.message}. {error.hint}".strip())
-
-
-def _example(
-    tokenizer: PreTrainedTokenizerBase, label: str, place: str, ids: Ids, supervised: Mask
-) -> Example:
-    return Example(
-        source=label,
-        place=place,
-        num_tokens=len(ids),
-        num_supervised=int(supervised[1:].sum()),
-        segments=_segments(tokenizer, ids, supervised),
-    )
 
 
 def _segments(tokenizer: PreTrainedTokenizerBase, ids: Ids, supervised: Mask) -> list[tuple[str, bool]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from stoker.errors import StokerError
+from stoker.errors import ExitCode, StokerError
 
 
 class DataError(StokerError):
     """A source that cannot be read, or rows that cannot be used; names file, row and column."""
+
+    exit_code = ExitCode.USAGE
 
 
 class RowError(Exception):

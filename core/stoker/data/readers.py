@@ -7,7 +7,6 @@ No types are inferred. Readers that infer them turn the answer "2024-01-01" into
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import IO, Any, Protocol
 
 from stoker.data.formats import RowError
 from stoker.data.json_rows import JsonLines, open_json
-from stoker.data.located import Located, text_of
+from stoker.data.located import LONGEST_ROW, Located, text_of
 from stoker.data.problems import DataError
 from stoker.errors import MissingRequirementError
 
@@ -58,7 +57,7 @@ class _Csv:
 
     def __iter__(self) -> Iterator[Located]:
         # The default of 128 KiB is less than a long document.
-        csv.field_size_limit(sys.maxsize)
+        csv.field_size_limit(LONGEST_ROW)
         with text_of(self._path) as file:
             lines = _CountedLines(file)
             reader = csv.reader(lines, delimiter=self._delimiter, strict=True)

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stoker.data.digests import file_digest
+from stoker.data.digests import file_digest, file_state
 from stoker.data.files import find_files
 from stoker.data.problems import DataError
 from stoker.data.readers import DATA_SUFFIXES, ListedRows, Rows, open_file
@@ -22,8 +22,6 @@ from stoker.recipe.problems import did_you_mean
 
 if TYPE_CHECKING:
     from stoker.recipe.schema import DataFormat, DataSource
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,19 @@ class Part:
     open: Callable[[], Rows]
     """Opens the content for reading."""
     make_digest: Callable[[], str]
+    look: Callable[[], object] = lambda: None
+    """What differs when the content has been written to: size, times."""
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the content, in hex; the first call reads it all. Raises `DataError`."""
+        self.__dict__["seen"] = self.look()
         return self.make_digest()
+
+    def check_unchanged(self) -> None:
+        """Raise `DataError` if the content was written to since it was digested."""
+        if self.__dict__.get("seen") != self.look():
+            raise DataError(f"{self.label} was changed while it was read.", hint="Run again.")
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,11 @@ class ResolvedSource:
     format: DataFormat
     parts: list[Part]
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def facts(self) -> list[object]:
+        """What its rows depend on."""
+        return [self.format, [part.digest for part in self.parts]]
 
 
 def resolve_source(
@@ -80,7 +91,7 @@ def resolve_source(
         return _resolve_files(source, path, tick)
     if _is_plugin_name(source.path):
         raise _unknown_plugin_source(source.path, plugin_sources)
-    if path.is_absolute() or source.path.startswith(".") or path.suffix in DATA_SUFFIXES:
+    if path.is_absolute() or source.path.startswith(".") or path.suffix.lower() in DATA_SUFFIXES:
         raise DataError(f"{source.path}: no such file or directory.")
     return _resolve_hub(source)
 
@@ -101,7 +112,9 @@ def _resolve_files(source: DataSource, path: Path, tick: Callable[[], None]) -> 
 
 
 def _file_part(file: Path, tick: Callable[[], None]) -> Part:
-    return Part(str(file), lambda: open_file(file), lambda: file_digest(file, tick))
+    return Part(
+        str(file), lambda: open_file(file), lambda: file_digest(file, tick), lambda: file_state(file)
+    )
 
 
 def _resolve_plugin(source: DataSource, plugin_source: PluginSource) -> ResolvedSource:
@@ -117,7 +130,7 @@ def _resolve_plugin(source: DataSource, plugin_source: PluginSource) -> Resolved
     return ResolvedSource(source.path, plugin_source.format, [part])
 
 
-def _digest_rows(name: str, rows: Iterable[Row]) -> str:
+def _digest_rows(name: str, rows: Iterable[Mapping[str, Any]]) -> str:
     digest = sha256()
     for number, row in enumerate(rows, start=1):
         try:

@@ -34,6 +34,11 @@ Span = tuple[int, int]
 
 Message = dict[str, Any]
 
+_MISTAKES = (
+    *(TypeError, ValueError, LookupError, AttributeError),
+    *(ArithmeticError, RecursionError, MemoryError),
+)
+"""What a template's expressions raise, besides the errors of Jinja itself."""
 # They begin and end in different characters, so one of them shares neither with any given words.
 _STAND_INS = ("Zq7", "Kx4", "Wj9")
 
@@ -57,7 +62,7 @@ class ChatTemplate:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template: str | None = None) -> None:
         self._tokenizer = tokenizer
-        chosen = template or tokenizer.get_chat_template()
+        chosen = tokenizer.get_chat_template() if template is None else template
         self.source: str = chosen
         self._closers = tuple(special_strings(tokenizer))
 
@@ -88,9 +93,10 @@ class ChatTemplate:
                     add_generation_prompt=prompt,
                 )
             )
-        except (TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+        except (TemplateError, *_MISTAKES) as error:
+            reason = str(error).rstrip(".") or type(error).__name__
             raise RowError(
-                f"the chat template refuses this conversation: {error}",
+                f"the chat template refuses this conversation: {reason}",
                 "Change the row, or set data.chat_template to one that accepts it.",
             ) from error
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stoker.data.problems import RowError
+from stoker.recipe.words import shorten
 
 
 def parse_tools(tools: object) -> list[Any] | None:
@@ -63,5 +64,5 @@ def _arguments(found: object, where: str) -> dict[str, Any]:
 def _from_json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise RowError(f"{where}: no JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise RowError(f"{where}: no JSON: {shorten(str(error))}") from error

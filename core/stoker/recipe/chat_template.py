@@ -35,6 +35,8 @@ def insert_template(tables: Mapping[str, Any], folder_of: Callable[[str], Path])
         except ValueError as error:
             return [Problem(key=KEY, message=f"{path} {error}.", hint=_hint(path))]
         data["chat_template"] = found
+    if not found.strip():
+        return [Problem(key=KEY, message=f"{label} is empty.", hint="Leave the key out.")]
     return list(_syntax_problems(found, label))
 
 
@@ -72,7 +74,7 @@ def _syntax_problems(template: str, label: str) -> Iterator[Problem]:
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _generation()]
     )
     try:
-        environment.parse(template)
+        environment.compile(template)
     except TemplateSyntaxError as error:
         message = f"{label}, line {error.lineno}: {error.message or 'not valid Jinja'}".rstrip(".")
         yield Problem(key=KEY, message=f"{message}.", hint="It must be a Jinja template.")

@@ -85,7 +85,8 @@ class Recipe:
         """A text with `env:NAME` in the place of the values of variables."""
         return conceal(text, self._hidden)
 
-    def fingerprint(self) -> str:
-        """SHA-256 of the resolved values: equal recipes train the same thing."""
-        text = json.dumps(self.resolved(), sort_keys=True)
+    def fingerprint(self, table: str | None = None) -> str:
+        """SHA-256 of the resolved values, or of one table's: equal recipes train the same thing."""
+        values = self.resolved()
+        text = json.dumps(values if table is None else values[table], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

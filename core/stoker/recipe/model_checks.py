@@ -11,6 +11,7 @@ from typing import Any
 from stoker.recipe.problems import Problem
 
 _POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
+_LARGEST_FACTOR = 1e6
 # Kinds of rope scaling whose factor is not yet in max_position_embeddings.
 _STRETCHING = frozenset({"linear", "dynamic", "yarn"})
 
@@ -23,7 +24,7 @@ def model_problems(tables: Mapping[str, Any]) -> Iterator[Problem]:
         return
     try:
         config = read_config(Path(path))
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         yield Problem(key="model.path", message=f"{path}/config.json: {error}.")
         return
     length = data.get("sequence_length") if isinstance(data, Mapping) else None
@@ -61,7 +62,10 @@ def longest_sequence(config: Mapping[str, Any]) -> int | None:
 def _stretched(limit: int, scaling: Mapping[str, Any]) -> int:
     kind = scaling.get("rope_type", scaling.get("type"))
     factor = scaling.get("factor")
-    if kind not in _STRETCHING or not isinstance(factor, (int, float)):
+    if not isinstance(kind, str) or kind not in _STRETCHING or not isinstance(factor, (int, float)):
+        return limit
+    if not 0 < factor < _LARGEST_FACTOR:
+        # JSON can state what is beyond all measure.
         return limit
     original = scaling.get("original_max_position_embeddings")
     return int((original if isinstance(original, int) else limit) * factor)
@@ -75,6 +79,8 @@ def read_config(directory: Path) -> Mapping[str, Any]:
         raise ValueError("not UTF-8") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"line {error.lineno}, column {error.colno}: no JSON: {error.msg}") from error
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     if not isinstance(config, Mapping):
         raise ValueError("no JSON object")
     return config

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from stoker.data.files import walk_files
+from stoker.data.problems import DataError
 from stoker.data.readers import DATA_SUFFIXES
 from stoker.recipe.paths import kind_of, plugin_of
 from stoker.recipe.problems import Problem, did_you_mean
@@ -83,14 +85,19 @@ def _model_problems(key: str, path: Path) -> Iterator[Problem]:
 def _data_problems(key: str, path: Path) -> Iterator[Problem]:
     suffixes = ", ".join(DATA_SUFFIXES)
     if os.path.isdir(path):
-        if not any(file.suffix.lower() in DATA_SUFFIXES for file in path.rglob("*")):
-            yield Problem(key=key, message=f"{path} has no data file ({suffixes}).")
+        try:
+            if not any(file.suffix.lower() in DATA_SUFFIXES for file in walk_files(path)):
+                yield Problem(key=key, message=f"{path} has no data file ({suffixes}).")
+        except DataError as error:
+            yield Problem(key=key, message=error.message, hint=error.hint)
     elif not os.path.exists(path):
         nearest = did_you_mean(path.name, _names_in(path.parent))
         hint = nearest or "Relative paths are relative to the recipe, and with --set to where you are."
         yield Problem(key=key, message=f"{path} does not exist.", hint=hint)
     elif path.suffix.lower() not in DATA_SUFFIXES:
         yield Problem(key=key, message=f"{path} is no data file; their names end in {suffixes}.")
+    elif not os.path.isfile(path):
+        yield Problem(key=key, message=f"{path} is neither a file nor a directory.")
     elif not os.access(path, os.R_OK):
         yield Problem(key=key, message=f"{path} cannot be read.", hint="Check its permissions.")
     elif os.path.getsize(path) == 0:

@@ -53,6 +53,9 @@ class Run:
     base_modules: dict[str, Any] = field(default_factory=dict)
     """The model's modules by name as they were before any plugin changed the model."""
 
+    data_digests: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the content of each source by dotted key, and of the recipe's table as `data`."""
+
     # Known later; reading one before its place in the timeline is an AttributeError.
     tokenizer: PreTrainedTokenizerBase = field(init=False)
     index: TokenIndex = field(init=False)

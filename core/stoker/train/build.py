@@ -13,7 +13,7 @@ from stoker.checkpoint.reading import Checkpoint, CheckpointSource, list_checkpo
 from stoker.data.batches import Prefetcher, Step, collate_plan, plan_step
 from stoker.data.index import PreparedData, TokenIndex, prepare_index
 from stoker.data.order import KeyedOrder, Order, total_steps
-from stoker.errors import StokerError
+from stoker.errors import StokerError, UsageError
 from stoker.train import schedule
 from stoker.train.default_engine import DefaultEngine
 from stoker.train.loss import CausalLMLoss, Loss
@@ -58,6 +58,7 @@ def build_data(run: Run, signals: SignalFlags) -> PreparedData:
 
     data = prepare_index(run.recipe, run.tokenizer, sources, report)
     run.index = data.train
+    run.data_digests = {"data": run.recipe.fingerprint("data"), **data.digests}
     for note in data.notes if run.is_main else []:
         run.events.write("note", message=note)
     return data
@@ -144,6 +145,8 @@ def build_state(run: Run, order: Order, model: nn.Module) -> State:
     initial_values = hooks.collect_mapping("collect_initial_values", run=run, model=model)
     engine.attach(optimizer)
     checkpoint, passed_over = newest_valid(run.directory.checkpoints_path)
+    if checkpoint is not None:
+        check_same_data(run, checkpoint)
     restored = [] if checkpoint is None else [CheckpointSource(checkpoint)]
     source = weight_source(run, model, initial_values, restored)
     engine.load(_with_progress(run, model, source))
@@ -180,6 +183,21 @@ def weight_source(
         base = pretrained_source(run.model_directory, model, known_elsewhere=initial_values)
     initial = InitialValuesSource(initial_values, shapes, run.recipe.run.seed, base)
     return LayeredSource([*restored, initial])
+
+
+def check_same_data(run: Run, checkpoint: Checkpoint) -> None:
+    """Raise `UsageError` if the sources hold other rows than when the checkpoint was written.
+
+    The cursor of a run is a number of rows: with other rows it means nothing. That the recipe names
+    other data is something a user has allowed.
+    """
+    before, now = checkpoint.manifest.data, run.data_digests
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if changed and before["data"] == now["data"]:
+        raise UsageError(
+            f"the content of {' and '.join(changed)} has changed since {checkpoint.path.name}.",
+            hint="Put it back, or start a new run: stoker run --fresh.",
+        )
 
 
 def restore(state: State, checkpoint: Checkpoint, passed_over: list[str]) -> None:

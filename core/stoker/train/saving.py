@@ -137,6 +137,7 @@ def make_manifest(state: State) -> Manifest:
         evaluated_step=state.evaluated_step,
         metrics={name: value for name, value in state.metrics.items() if math.isfinite(value)},
         recipe_fingerprint=run.recipe.fingerprint(),
+        data=run.data_digests,
         micro_batch_size=run.recipe.train.micro_batch_size,
         world_size=run.world_size,
         plugins=run.hooks.save_state(),

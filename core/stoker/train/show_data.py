@@ -1,6 +1,7 @@
 """Prints the first rows of each source as JSON: `python -m stoker.train.show_data LOCK COUNT`.
 
-A process of its own, which may import what `stoker check` must not.
+A process of its own, which may import what `stoker check` must not. The document has `examples`, and
+`problems` as far as these rows show them.
 """
 
 from __future__ import annotations
@@ -9,62 +10,102 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stoker.cli.report import report_error
+from stoker.data.bad_rows import BadRowPolicy
 from stoker.data.encode import Encoder
 from stoker.data.preview import preview
-from stoker.data.sources import resolve_source
+from stoker.data.sources import PluginSource, resolve_source
 from stoker.dispatch import Hooks
 from stoker.errors import StokerError
 from stoker.recipe.lock import read_lock
 from stoker.recipe.model import Recipe
+from stoker.recipe.schema import DataSource
 from stoker.registry import make_plugins
 from stoker.run.context import Run
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter
 from stoker.train.build import open_model_files
 
+Shown = dict[str, list[dict[str, Any]]]
 
-def main() -> int:
-    """Print one JSON document on standard output; errors a user can mend go to standard error."""
+
+def main() -> None:
+    """Print one JSON document on standard output."""
     # What libraries print must not stand before the document.
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
         os.dup2(2, 1)
-        try:
-            examples = show_data(read_lock(Path(sys.argv[1])), int(sys.argv[2]))
-        except StokerError as error:
-            report_error(error)
-            return int(error.exit_code)
-        json.dump(examples, answer)
-    return 0
+        json.dump(show_data(Path(sys.argv[1]), int(sys.argv[2])), answer)
 
 
-def show_data(recipe: Recipe, count: int) -> list[dict[str, Any]]:
-    """The first `count` rows of each source of a recipe, each with the source's dotted key.
+def show_data(lock: Path, count: int) -> Shown:
+    """The first `count` rows of each source of a recipe, each with the source's dotted key."""
+    shown: Shown = {"examples": [], "problems": []}
+    recipe = None
+    try:
+        recipe = read_lock(lock)
+        with tempfile.TemporaryDirectory(prefix="stoker-") as folder:
+            _show_sources(_make_run(recipe, Path(folder)), count, shown)
+    except StokerError as error:
+        shown["problems"].append(_problem(recipe, "model.path", error))
+    return shown
 
-    Raises `StokerError` for a model or a source that is not there.
-    """
-    with tempfile.TemporaryDirectory(prefix="stoker-") as folder:
-        run = Run(
-            recipe=recipe,
-            hooks=Hooks(make_plugins(recipe.plugins)),
-            directory=RunDirectory(Path(folder)),
-            events=EventWriter(Path(os.devnull), attempt=0, rank=0),
-        )
-        open_model_files(run)
-        plugin_sources = run.hooks.collect_mapping("collect_sources", run=run)
-        encoder = Encoder(run.tokenizer, recipe.data.chat_template, recipe.data.supervise)
-        return [
-            {"key": f"data.{name}.{number}", **example.as_dict()}
-            for name in ("train", "eval")
-            for number, source in enumerate(getattr(recipe.data, name))
-            for example in preview(
-                resolve_source(source, plugin_sources), encoder, recipe.data.sequence_length, count
-            )
-        ]
+
+def _make_run(recipe: Recipe, folder: Path) -> Run:
+    return Run(
+        recipe=recipe,
+        hooks=Hooks(make_plugins(recipe.plugins)),
+        directory=RunDirectory(folder),
+        events=EventWriter(Path(os.devnull), attempt=0, rank=0),
+    )
+
+
+def _show_sources(run: Run, count: int, shown: Shown) -> None:
+    open_model_files(run)
+    plugin_sources = run.hooks.collect_mapping("collect_sources", run=run)
+    data = run.recipe.data
+    encoder = Encoder(run.tokenizer, data.chat_template, data.supervise)
+    for name, sources in (("train", data.train), ("eval", data.eval)):
+        for number, source in enumerate(sources):
+            key = f"data.{name}.{number}"
+            try:
+                _show_source(run.recipe, key, source, plugin_sources, encoder, count, shown)
+            except StokerError as error:
+                shown["problems"].append(_problem(run.recipe, f"{key}.path", error))
+
+
+def _show_source(
+    recipe: Recipe,
+    key: str,
+    source: DataSource,
+    plugin_sources: Mapping[str, PluginSource],
+    encoder: Encoder,
+    count: int,
+    shown: Shown,
+) -> None:
+    data = recipe.data
+    policy = BadRowPolicy(data.on_bad_row == "skip", data.max_bad_share)
+    resolved = resolve_source(source, plugin_sources)
+    found = preview(resolved, encoder, data.sequence_length, count, policy)
+    for example in found.examples:
+        # The rows are what was asked for; names may be values of environment variables.
+        row = {"key": key, **example.as_dict()}
+        row |= {name: recipe.conceal(row[name]) for name in ("source", "problem")}
+        shown["examples"].append(row)
+    for error, severity in ((found.error, "error"), (found.warning, "warning")):
+        if error is not None:
+            problem = _problem(recipe, f"{key}.path", error)
+            shown["problems"].append({**problem, "severity": severity})
+
+
+def _problem(recipe: Recipe | None, key: str, error: StokerError) -> dict[str, Any]:
+    texts = {"message": error.message, "hint": error.hint}
+    if recipe is not None:
+        texts = {name: recipe.conceal(text) for name, text in texts.items()}
+    return {"key": key, **texts, "severity": "error"}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -32,6 +32,7 @@ def manifest(step: int) -> Manifest:
         evaluated_step=-1,
         metrics={},
         recipe_fingerprint="",
+        data={},
         micro_batch_size=1,
         world_size=2,
         plugins={},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,7 +57,7 @@ def append(folder: Path, text: str) -> None:
 
 def test_data_says_how_much_was_read(folder: Path) -> None:
     result = check(folder, "--data")
-    assert (result.returncode, result.stdout) == (0, "chat.toml: ok (3 rows in 1 local files)\n")
+    assert (result.returncode, result.stdout) == (0, "chat.toml: ok (3 rows in one local file)\n")
 
 
 def test_a_mistake_beyond_the_beginning_is_found_with_data_only(folder: Path) -> None:
@@ -87,16 +88,16 @@ def test_examples_are_shown_as_the_model_sees_them(folder: Path) -> None:
     result = check(folder, "--set", "data.max_bad_share=0.5", "--show-data", "4")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0] == "chat.toml: ok"
+    assert lines[-1] == "chat.toml: ok"
     place = f"data.train.0: {folder / 'chats.jsonl'}, line"
     start = lines.index(f"{place} 1: 33 tokens, 7 supervised")
     assert lines[start + 1 : start + 7] == [
-        "    <|im_start|>user\\n",
+        "  | <|im_start|>user\\n",
         # What steers a terminal is not sent to it.
-        "    hi\\x1b[2J<|im_end|>\\n",
-        "    <|im_start|>assistant\\n",
+        "  | hi\\x1b[2J<|im_end|>\\n",
+        "  | <|im_start|>assistant\\n",
         "  + h\u00e9llo<|im_end|>",
-        "    \\n",
+        "  | \\n",
         "",
     ]
     assert f"{place} 4: column 'messages' is missing; columns found: none." in result.stdout
@@ -120,12 +121,70 @@ def test_examples_of_a_bad_recipe_are_not_shown(folder: Path) -> None:
     assert (result.returncode, result.stdout) == (2, "")
 
 
-def test_a_source_out_of_reach_ends_the_examples_in_one_paragraph(folder: Path) -> None:
-    result = check(folder, "--show-data", "1", "--set", 'data.eval=[{path="org/rows",format="text"}]')
-    assert result.returncode == 1
+def test_what_examples_show_to_be_wrong_is_told_with_those_of_the_others(folder: Path) -> None:
+    append(folder, "{}\n")
+    (folder / "gone.toml").write_text(RECIPE.replace('"chats.jsonl"', '"gone.jsonl"'))
+    other = RECIPE.replace('path = "demo:text", split = "eval"', 'path = "org/rows", format = "text"')
+    (folder / "hub.toml").write_text(other.replace('"chats.jsonl"', '"two.jsonl"'))
+    (folder / "two.jsonl").write_text(chat(("user", "a"), ("assistant", "b")))
+    drops = CHATML.replace("messages %}", "messages[-1:] %}", 1)
+    twice = RECIPE.replace('"chatml.jinja"', json.dumps(drops)).replace('"chats.jsonl"', '"two.jsonl"')
+    (folder / "drops.toml").write_text(twice)
+    command = [sys.executable, "-m", "stoker", "check", "--show-data", "2", "--json"]
+    result = subprocess.run(
+        [*command, "gone.toml", "hub.toml", "drops.toml"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 2
     assert "Traceback" not in result.stderr
-    assert result.stderr.startswith("stoker: org/rows (split 'train'): not a local path")
-    assert len(result.stderr.splitlines()) < 6
+    answer = json.loads(result.stdout)
+    assert not answer["ok"]
+    found = {(p["file"], p["key"]): p["message"] for p in answer["problems"]}
+    assert "does not exist" in found["gone.toml", "data.train.0.path"]
+    assert "org/rows (split 'train'): not a local path" in found["hub.toml", "data.eval.0.path"]
+    assert "drops" in found["drops.toml", "data.train.0.path"]
+    assert {each["file"] for each in answer["examples"]} == {"hub.toml", "drops.toml"}
+
+
+def test_a_template_that_ends_no_turn_is_a_warning_of_the_examples(folder: Path) -> None:
+    open_ended = CHATML.replace("<|im_end|>", "")
+    result = check(folder, "--show-data", "2", "--json", "--set", f"data.chat_template={open_ended}")
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert (result.returncode, problem["severity"]) == (0, "warning")
+    assert "the token that ends a turn is never supervised" in problem["message"]
+
+
+def test_control_characters_of_rows_do_not_reach_the_terminal(folder: Path) -> None:
+    (folder / "chats.jsonl").write_text(chat(("user", "::stop::a\r\nb\rc\x0bd"), ("assistant", "e")))
+    result = subprocess.run(
+        [sys.executable, "-m", "stoker", "check", "--show-data", "1", "chat.toml"],
+        cwd=folder,
+        capture_output=True,
+        timeout=120,
+    )
+    assert b"\r" not in result.stdout
+    assert b"  | ::stop::a\\r\\n\n  | b\\rc\\x0bd" in result.stdout
+
+
+def test_names_from_the_environment_are_not_shown(folder: Path) -> None:
+    secret = folder / "tok-998877"
+    (folder / "chats.jsonl").rename(secret.with_suffix(".jsonl"))
+    (folder / "chat.toml").write_text(RECIPE.replace('"chats.jsonl"', '"env:CHATS"'))
+    environment = {**os.environ, "CHATS": str(secret.with_suffix(".jsonl"))}
+    result = subprocess.run(
+        [sys.executable, "-m", "stoker", "check", "--show-data", "1", "chat.toml"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "data.train.0: env:CHATS, line 1:" in result.stdout
+    assert "998877" not in result.stdout + result.stderr
 
 
 def test_run_refuses_bad_data_before_anything_is_started(folder: Path) -> None:

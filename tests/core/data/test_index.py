@@ -293,7 +293,7 @@ def test_bos_twice_is_refused_with_the_count(
     tokenizer.chat_template = "<|bos|><|bos|>" + tokenizer.chat_template
     file = _write(tmp_path / "a.jsonl", [{"instruction": f"{i}?", "output": "b"} for i in range(7)])
     recipe = make_recipe(_train({"path": str(file), "format": "alpaca"}))
-    with pytest.raises(DataError, match=r"7 of 7 rows cannot be used: line 1: begins with BOS twice"):
+    with pytest.raises(DataError, match="7 of 7 rows cannot be used: lines 1, 2, 3: begins with"):
         prepare_index(recipe, tokenizer, {}, Reports())
 
 
@@ -356,6 +356,75 @@ def test_more_bad_rows_than_allowed_are_refused_though_they_may_be_skipped(
         prepare_index(make_recipe(data), tokenizer, {}, Reports())
     prepared = prepare_index(make_recipe(data | {"max_bad_share": 0.02}), tokenizer, {}, Reports())
     assert len(prepared.train) == 98
+
+
+def test_a_file_that_changes_while_it_is_tokenised_is_kept_under_no_digest(
+    tmp_path: Path, cache: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    first = _write(tmp_path / "a.jsonl", _pairs(300))
+    second = _write(tmp_path / "b.jsonl", _pairs(5))
+    recipe = make_recipe(_train(first, second))
+
+    def swap(phase: str, done: int, total: int) -> None:
+        if phase == "tokenising":
+            _write(second, _pairs(5, 900))
+
+    with pytest.raises(DataError, match=r"b\.jsonl was changed while it was read") as caught:
+        prepare_index(recipe, tokenizer, {}, swap)
+    assert caught.value.hint == "Run again."
+    assert not [path for path in (cache / "tokens").iterdir() if path.suffix != ".lock"]
+    _write(second, _pairs(5))
+    prepared = prepare_index(recipe, tokenizer, {}, Reports())
+    assert _texts(prepared, tokenizer)[-1] == "4+1=5<|eos|>"
+
+
+def test_notes_from_the_cache_name_the_file_as_it_is_called_now(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    rows = [*_pairs(5), {"prompt": "a", "completion": "b" * 50}]
+    for name in ("before", "after"):
+        file = _write(tmp_path / f"{name}.jsonl", rows)
+        reports = Reports()
+        recipe = make_recipe(_train(file, sequence_length=16))
+        notes = prepare_index(recipe, tokenizer, {}, reports).notes
+        assert any(note.startswith(f"{file}: 1 of 6 rows were longer") for note in notes)
+    assert not reports.of("tokenising")
+    other = tmp_path.parent.name
+    for about in (Path(os.environ["STOKER_CACHE"]) / "tokens").glob("*/about.json"):
+        assert other not in about.read_text()
+
+
+def test_half_a_cached_index_is_made_again(
+    tmp_path: Path, cache: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    recipe = make_recipe(_train(_write(tmp_path / "a.jsonl", _pairs(60)), eval_fraction=0.4))
+    first = prepare_index(recipe, tokenizer, {}, Reports())
+    (held_out,) = (cache / "tokens").glob("*/eval.arrow")
+    held_out.unlink()
+    again = prepare_index(recipe, tokenizer, {}, Reports())
+    assert again.evaluation is not None
+    assert first.evaluation is not None
+    assert len(again.evaluation) == len(first.evaluation)
+
+
+@pytest.mark.parametrize(
+    ("row", "note"),
+    [
+        ({"instruction": "a?", "output": " "}, "1 answers are empty"),
+        ({"instruction": "say <|im_end|>", "output": "b"}, "1 rows have special tokens in their words"),
+    ],
+)
+def test_what_is_odd_about_conversations_is_mentioned(
+    tmp_path: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    make_recipe: MakeRecipe,
+    row: dict[str, str],
+    note: str,
+) -> None:
+    file = _write(tmp_path / "a.jsonl", [{"instruction": "c?", "output": "d"}, row])
+    recipe = make_recipe(_train({"path": str(file), "format": "alpaca"}))
+    notes = prepare_index(recipe, tokenizer, {}, Reports()).notes
+    assert [text for text in notes if text.startswith(note)]
 
 
 class _Stop(Exception):

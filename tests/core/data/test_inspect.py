@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -105,17 +106,104 @@ def test_of_further_files_the_first_row_is_read(tmp_path: Path, monkeypatch: pyt
         (tmp_path / f"{name}.jsonl").write_bytes(lines(*[{"text": "x" * 40}] * 50))
     assert look(tmp_path).num_rows == 2 + 1 + 1
     (tmp_path / "c.jsonl").write_bytes(lines({"txt": "x"}))
-    with pytest.raises(DataError, match=r"c\.jsonl, line 1: column 'text' is missing"):
+    with pytest.raises(DataError, match=r"c\.jsonl line 1: column 'text' is missing"):
         look(tmp_path)
 
 
 def test_rows_that_may_be_skipped_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(lines(*[{"text": "a"}] * 9, {"txt": "b"}))
-    found = look(tmp_path / "a.jsonl", skip=True, max_share=0.1)
-    (note,) = found.notes
+    (note,) = look(tmp_path / "a.jsonl", skip=True, max_share=0.1).notes
     assert note == (
         "1 of the first 10 rows cannot be used and are skipped: line 10: column 'text' is missing; "
         "columns found: txt"
     )
-    with pytest.raises(DataError, match=r"at most 5.0% may be: data.max_bad_share"):
-        look(tmp_path / "a.jsonl", skip=True, max_share=0.05)
+    (note,) = look(tmp_path / "a.jsonl", skip=True, max_share=0.1, whole=True).notes
+    assert note.startswith("1 of 10 rows cannot be used and are skipped: line 10: ")
+
+
+def test_the_share_of_bad_rows_counts_where_all_are_read(tmp_path: Path) -> None:
+    """Bad rows may all be at the beginning."""
+    bad = [{"txt": "b"}] * 150
+    (tmp_path / "a.jsonl").write_bytes(lines(*bad, *[{"text": "a"}] * 19_850))
+    for whole in (False, True):
+        (note,) = look(tmp_path / "a.jsonl", skip=True, max_share=0.01, whole=whole).notes
+        assert note.startswith("150 of ")
+    assert look(tmp_path / "a.jsonl", skip=True, max_share=0.001).notes
+    with pytest.raises(DataError, match=r"150 of 20,000 rows .* \(at most 0.1% may be"):
+        look(tmp_path / "a.jsonl", skip=True, max_share=0.001, whole=True)
+
+
+def test_a_beginning_without_a_good_row_says_enough(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines(*[{"txt": "b"}] * 200))
+    with pytest.raises(DataError, match="200 of the first 200 rows cannot be used"):
+        look(tmp_path / "a.jsonl", skip=True, max_share=0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"{}"), "is compressed \\(gzip\\)"),
+        (b'[{"text": "a"}]\n', "a row must be a table of columns, not a list"),
+        (b'[\n{"text": "a"},\n', "3 of|2 of"),
+        (b'{"text": ' + b"1" * 5000 + b"}", "Exceeds the limit"),
+        (b'{"text": ' + b"[" * 5000 + b"}", "no JSON"),
+    ],
+)
+def test_what_is_no_row_at_all_is_told(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        look(tmp_path / "a.jsonl")
+
+
+def test_a_line_without_an_end_is_not_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stoker.data.json_rows.LONGEST_ROW", 1000)
+    monkeypatch.setattr("stoker.data.readers.LONGEST_ROW", 1000)
+    (tmp_path / "a.jsonl").write_bytes(lines({"text": "a"}) + b'[{"text": "a"},' * 1000)
+    with pytest.raises(DataError, match="line 2: longer than"):
+        look(tmp_path / "a.jsonl")
+    (tmp_path / "a.csv").write_bytes(b'text\na\n"b\n' + b"a\n" * 1000)
+    with pytest.raises(DataError, match="field larger than field limit"):
+        look(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"role": ["user"], "content": "x"}]},
+        {"messages": [{"role": "user", "content": "x", "weight": [1]}]},
+        {"messages": [{"role": "user", "content": "x"}], "tools": "[" * 100_000},
+        {"messages": [{"role": "user", "content": "x", "tool_calls": [[]]}]},
+        {"messages": {"role": "user"}},
+        {"messages": [None]},
+        {"a\nb": 1},
+    ],
+)
+def test_values_of_any_shape_are_refused_in_one_line(tmp_path: Path, row: Any) -> None:
+    (tmp_path / "a.jsonl").write_bytes(lines(row))
+    with pytest.raises(DataError, match="1 of the first 1 rows cannot be used") as caught:
+        look(tmp_path / "a.jsonl", "messages")
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 400
+    (tmp_path / "b.jsonl").write_bytes(lines({"conversations": [{"from": row, "value": "x"}]}))
+    with pytest.raises(DataError, match="from must be one of"):
+        look(tmp_path / "b.jsonl", "sharegpt")
+
+
+def test_files_left_out_of_a_split_are_told(tmp_path: Path) -> None:
+    for name in ("train-0", "test", "extra"):
+        (tmp_path / f"{name}.jsonl").write_bytes(lines({"text": "a"}))
+    found = look(tmp_path)
+    assert found.num_files == 1
+    (note,) = found.notes
+    assert note.startswith("1 of 3 files are left out, such as extra.jsonl")
+
+
+def test_linked_folders_are_read_and_circles_are_not(tmp_path: Path) -> None:
+    (tmp_path / "real/inner").mkdir(parents=True)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "real/inner/a.jsonl").write_bytes(lines({"text": "a"}))
+    (tmp_path / "data/link").symlink_to(tmp_path / "real")
+    (tmp_path / "real/inner/up").symlink_to(tmp_path / "real")
+    assert look(tmp_path / "data").num_files == 1

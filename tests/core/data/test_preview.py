@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from transformers import PreTrainedTokenizerFast
 
+from stoker.data.bad_rows import BadRowPolicy
 from stoker.data.encode import Encoder
 from stoker.data.preview import Example, preview
 from stoker.data.readers import ListedRows
@@ -27,7 +28,7 @@ def show(
 ) -> list[Example]:
     part = Part("rows", lambda: ListedRows(rows), lambda: "")
     source = ResolvedSource("rows", data_format, [part])
-    return preview(source, Encoder(tokenizer, **options), length, count)
+    return preview(source, Encoder(tokenizer, **options), length, count, BadRowPolicy()).examples
 
 
 def test_what_is_learnt_is_set_apart(tokenizer: PreTrainedTokenizerFast) -> None:

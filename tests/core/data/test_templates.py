@@ -237,6 +237,21 @@ def test_what_a_template_raises_is_passed_on(make_tokenizer: MakeTokenizer) -> N
         ChatTemplate(make_tokenizer(LLAMA2)).render(_conversation(("system", "s"), ("user", "a")))
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 1 / 0 }}",
+        "{% for i in range(1000000000) %}{% endfor %}",
+        "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
+        "{{ messages[9].content.x }}",
+        "{{ messages | nosuchfilter }}",
+    ],
+)
+def test_mistakes_in_a_template_are_no_tracebacks(make_tokenizer: MakeTokenizer, template: str) -> None:
+    with pytest.raises(RowError, match=r"the chat template refuses this conversation: .*[^.]$"):
+        ChatTemplate(make_tokenizer(template)).render(TWO_TURNS)
+
+
 def test_a_tool_result_written_as_json_counts_as_rendered(make_tokenizer: MakeTokenizer) -> None:
     template = CHATML.replace(
         "{{ message.content }}",

@@ -55,6 +55,18 @@ def test_a_file_that_is_no_template_is_refused(
     assert message in problem
 
 
+@pytest.mark.parametrize("template", ["", "  \n", "empty.jinja"])
+def test_an_empty_template_is_not_taken_for_none(tmp_path: Path, template: str) -> None:
+    (tmp_path / "empty.jinja").touch()
+    _, (problem,) = insert(template, tmp_path)
+    assert "is empty" in problem
+
+
+def test_an_unknown_filter_is_found(tmp_path: Path) -> None:
+    _, (problem,) = insert("{{ messages | tojsn }}", tmp_path)
+    assert "No filter named 'tojsn'" in problem
+
+
 def test_the_nearest_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "chatml.jinja").write_text(CHATML)
     _, (problem,) = insert("chatlm.jinja", tmp_path)

@@ -664,7 +664,7 @@ CONTENT = [
         SOURCE,
         '{ path = "r.jsonl", format = "text" }]\non_bad_row = "skip"\neval = [',
         "at most 1.0% may be: data.max_bad_share",
-        files={"r.jsonl": '{"text": "a"}\n{"txt": "b"}\n'},
+        files={"r.jsonl": '{"txt": "a"}\n{"txt": "b"}\n'},
     ),
     value("data.on_bad_row", '"skp"', "Did you mean 'skip'?"),
     value("data.max_bad_share", "2", "at most 1"),

@@ -25,6 +25,8 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
         ({"max_position_embeddings": 32768, "rope_scaling": YARN}, 131072),
         ({"max_position_embeddings": 131072, "rope_parameters": YARN}, 131072),
         ({"max_position_embeddings": 2048, "rope_scaling": {"type": "linear", "factor": 2}}, 4096),
+        ({"max_position_embeddings": 2048, "rope_scaling": {"type": "yarn", "factor": 1e400}}, 2048),
+        ({"max_position_embeddings": 2048, "rope_scaling": {"rope_type": ["yarn"], "factor": 2}}, 2048),
         ({"text_config": {"max_position_embeddings": 8192}}, 8192),
         ({"max_position_embeddings": -1}, None),
         ({"model_type": "mamba"}, None),
@@ -59,6 +61,7 @@ def test_a_config_that_is_no_json_object_is_named_with_its_line(tmp_path: Path) 
         "model.path",
         True,
     )
+    assert "nested too deeply" in problems(tmp_path, "[" * 100_000, 10)[0][1]
     assert "no JSON object" in problems(tmp_path, "[]", 10)[0][1]
     (tmp_path / "config.json").write_bytes(b"\xff")
     assert "not UTF-8" in problems(tmp_path, None, 10)[0][1]
