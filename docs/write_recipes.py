@@ -48,8 +48,9 @@ rank = 8
 * Paths are relative to the file that states them, those given with `--set` to where stoker is called.
 * A string that is `env:NAME` and nothing else stands for the value of an environment variable, which is
   a string; numbers are given with `--set`. Files and messages say `env:NAME`; only what `run.name` and
-  `run.directory` name is seen. Where the variable is not set, `stoker check` warns and no run starts.
-  A relative path from a variable is relative to where stoker is called.
+  `run.directory` name is seen, and in messages of a running job values of less than eight characters.
+  Where the variable is not set, `stoker check` warns and no run starts. A relative path from a variable
+  is relative to where stoker is called.
 * `[plugins.NAME]` switches a plugin on, `enabled = false` in it off again.
 * `stoker explain RECIPE KEY` says what a key is set to, where that is stated, and what it means.
 * `stoker schema -o stoker.schema.json` lets editors check and complete keys, those of installed plugins

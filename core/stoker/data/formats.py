@@ -21,7 +21,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from stoker.data.problems import RowError
-from stoker.data.tools import parse_tool_calls, parse_tools, tool_call_of
+from stoker.data.tools import from_json, parse_tool_calls, parse_tools, tool_call_of
 from stoker.recipe.problems import did_you_mean
 from stoker.recipe.words import shorten
 
@@ -231,6 +231,9 @@ def _list(row: Mapping[str, Any], column: str) -> list[Any]:
     if column not in row:
         raise _missing(row, column)
     value = row[column]
+    if isinstance(value, str):
+        # In a cell of a CSV file.
+        value = from_json(value, f"column {column!r}")
     if not isinstance(value, list) or not value:
         raise RowError(
             f"column {column!r}: expected a list with at least one entry, found {_kind(value)}"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PreparedData", "Report", "TokenIndex", "prepare_index"]
 
-_CODE_VERSION = 2
+_CODE_VERSION = 3
 """Raise it with every change to what an index of the same data holds."""
 
 

@@ -21,7 +21,7 @@ def parse_tools(tools: object) -> list[Any] | None:
     Raises `RowError`.
     """
     if isinstance(tools, str):
-        tools = _from_json(tools, "column 'tools'") if tools.strip() else None
+        tools = from_json(tools, "column 'tools'") if tools.strip() else None
     if tools is not None and not isinstance(tools, list):
         raise RowError("column 'tools': expected a list of functions")
     return tools or None
@@ -36,7 +36,7 @@ def parse_tool_calls(calls: object, where: str) -> list[dict[str, Any]]:
 
 def tool_call_of(text: str, where: str) -> dict[str, Any]:
     """A call written as `{"name": ..., "arguments": ...}`. Raises `RowError`."""
-    return _tool_call({"type": "function", "function": _from_json(text, where)}, where)
+    return _tool_call({"type": "function", "function": from_json(text, where)}, where)
 
 
 def _tool_call(call: object, where: str) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def _tool_call(call: object, where: str) -> dict[str, Any]:
 
 def _arguments(found: object, where: str) -> dict[str, Any]:
     if isinstance(found, str):
-        found = _from_json(found, where)
+        found = from_json(found, where)
     elif isinstance(found, Mapping):
         # Columnar files give every call the arguments of all the others, as null.
         found = {name: value for name, value in found.items() if value is not None}
@@ -61,7 +61,8 @@ def _arguments(found: object, where: str) -> dict[str, Any]:
     return found
 
 
-def _from_json(text: str, where: str) -> Any:
+def from_json(text: str, where: str) -> Any:
+    """What a string holds as JSON. Raises `RowError`."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

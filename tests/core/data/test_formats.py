@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -134,3 +135,46 @@ def test_identity_depends_on_what_is_said_and_nothing_else() -> None:
     assert first == identity(parse_row({"id": 2} | said, "completion"))
     assert first != identity(parse_row({"prompt": "ab", "completion": ""}, "completion"))
     assert 0 <= first < 2**64
+
+
+def test_a_cell_of_a_table_may_hold_a_conversation_as_json() -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    example = parse_row({"messages": json.dumps(messages)}, "messages")
+    assert example == parse_row({"messages": messages}, "messages")
+    with pytest.raises(RowError, match="column 'messages': no JSON"):
+        parse_row({"messages": "hello"}, "messages")
+
+
+def test_tools_and_arguments_may_be_json_in_a_string() -> None:
+    call = {"type": "function", "function": {"name": "f", "arguments": '{"x": null, "y": 1}'}}
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    row = {"messages": [{"role": "assistant", "tool_calls": [call]}], "tools": json.dumps(tools)}
+    example = parse_row(row, "messages")
+    assert isinstance(example, Conversation)
+    assert example.tools == tools
+    (parsed,) = example.messages[0]["tool_calls"]
+    assert parsed["function"]["arguments"] == {"x": None, "y": 1}
+    assert example.messages[0]["content"] == ""
+
+
+def test_a_function_call_of_sharegpt_is_a_tool_call() -> None:
+    turns = [
+        ("human", "a"),
+        ("function_call", '{"name": "f", "arguments": {"x": 1}}'),
+        ("observation", "2"),
+    ]
+    row = {"conversations": [{"from": who, "value": said} for who, said in turns], "tools": "[]"}
+    example = parse_row(row, "sharegpt")
+    assert isinstance(example, Conversation)
+    assert [message["role"] for message in example.messages] == ["user", "assistant", "tool"]
+    assert example.messages[1]["tool_calls"][0]["function"] == {"name": "f", "arguments": {"x": 1}}
+    assert example.supervised == (False, True, False)
+    assert example.tools is None
+    with pytest.raises(RowError, match="turn 1: no JSON"):
+        parse_row({"conversations": [{"from": "function_call", "value": "f(1)"}]}, "sharegpt")
+
+
+@pytest.mark.parametrize("call", ["f", {}, {"function": {"name": "f", "arguments": "[1]"}}])
+def test_a_tool_call_without_a_name_or_a_table_is_refused(call: object) -> None:
+    with pytest.raises(RowError, match=r"message 1: (a tool call needs|the arguments of f)"):
+        parse_row({"messages": [{"role": "assistant", "tool_calls": [call]}]}, "messages")
