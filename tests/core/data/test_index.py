@@ -170,6 +170,19 @@ def test_held_out_rows_are_chosen_by_what_they_say(
     assert 20 <= len(held[0]) <= 60
 
 
+def test_added_rows_move_no_other_row_between_training_and_evaluation(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    held = []
+    for count in (200, 300):
+        file = _write(tmp_path / f"{count}.jsonl", _pairs(count)[::-1])
+        prepared = prepare_index(make_recipe(_train(file, eval_fraction=0.2)), tokenizer, {}, Reports())
+        held.append(set(_texts(prepared, tokenizer, "evaluation")))
+    before = {f"{i}+1={i + 1}<|eos|>" for i in range(200)}
+    assert held[1] & before == held[0]
+    assert held[1] > held[0]
+
+
 def test_evaluation_sources_and_held_out_rows_come_together(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
 ) -> None:
