@@ -33,7 +33,7 @@ help:
 	@echo 'make demo        train a small real model here (first time: installs, then about 4 minutes)'
 	@echo 'make test        lint, types, import contracts, tests (at most 20 minutes on 2 cores)'
 	@echo 'make test-slow   the proofs that take longer'
-	@echo 'make bench       measure start-up times and the training loop'
+	@echo 'make bench       measure start-up, data preparation and the training loop (20 minutes)'
 	@echo 'make format      let ruff rewrite the code'
 	@echo 'make clean       remove .venv and caches; runs/ stays'
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +54,8 @@ class JsonLines:
                 end += len(line)
                 if len(line) == LONGEST_ROW:
                     raise self._too_long(number)
+                if number == 1:
+                    line = line.removeprefix(BOM_UTF8)
                 if line.strip():
                     yield Located(f"line {number}", _parse_line(line), end)
 
@@ -65,7 +68,7 @@ class JsonLines:
 
 def _parse_line(line: bytes) -> Any:
     try:
-        row = json.loads(line.decode("utf-8-sig").rstrip())
+        row = json.loads(line.decode().rstrip())
         if isinstance(row, list):
             return RowError("a row must be a table of columns, not a list", _NAME_IT_JSON)
         return row
