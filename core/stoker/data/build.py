@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ Report = Callable[[str, int, int], None]
 """report(phase, done, total), in rows; total 0 where it is not known. May raise to interrupt."""
 Note = tuple[int | None, str]
 """Something worth knowing: the number of the source it is about, if it is about one, and a text."""
-_OpenParts = list[tuple[str, "Rows"]]
+_OpenParts = list[tuple[str, "Rows", int]]
+"""Labels, rows, and how many there are."""
 
 _BATCH_ROWS = 256
 _BATCH_CHARACTERS = 2**20
@@ -108,12 +110,14 @@ class _Builder:
         for source in sources:
             opened = self._rows[id(source)] = []
             for part in source.parts:
-                self._report("reading data", num_read, num_parts)
+                tick = partial(self._report, "reading data", num_read, num_parts)
+                tick()
                 rows = part.open()
-                if len(rows) == 0:
+                num_rows = rows.count(tick)
+                if num_rows == 0:
                     raise DataError(f"{part.label}: there is no row in it.")
-                opened.append((part.label, rows))
-                self._num_total += len(rows)
+                opened.append((part.label, rows, num_rows))
+                self._num_total += num_rows
                 num_read += 1
 
     def add(self, source: ResolvedSource, number: int, half: _Half) -> list[str]:
@@ -123,7 +127,7 @@ class _Builder:
         """
         rows = self._rows.pop(id(source))
         policy = BadRowPolicy(self._data.on_bad_row == "skip", self._data.max_bad_share)
-        bad = BadRows(source.name, policy, sum(len(part) for _, part in rows))
+        bad = BadRows(source.name, policy, sum(num_rows for _, _, num_rows in rows))
         tally = Tally(source.name, self._data.sequence_length)
         sinks = self._sinks(source, number, half, tally)
         for batch in self._batches(source, rows, half, bad):
@@ -143,12 +147,10 @@ class _Builder:
         self, source: ResolvedSource, number: int, half: _Half, tally: Tally
     ) -> tuple[Sink, Sink]:
         """Where rows of a source go: the ones of its half, and the ones held out."""
-        limit = self._data.sequence_length
-        places = ((half.writer, number), (self._evaluation.writer, 0))
+        limit, held_out = self._data.sequence_length, self._evaluation.writer
         if source.format == "text":
-            own, held_out = (BlockSink(writer, place, limit) for writer, place in places)
-            return own, held_out
-        return tuple(RowSink(writer, place, limit, tally) for writer, place in places)  # type: ignore[return-value]
+            return BlockSink(half.writer, number, limit), BlockSink(held_out, 0, limit)
+        return RowSink(half.writer, number, limit, tally), RowSink(held_out, 0, limit, tally)
 
     def _encode(self, batch: list[_Item], bad: BadRows) -> list[EncodedRow | None]:
         """The rows of a batch; None for one that turned out to be bad."""
@@ -182,10 +184,12 @@ class _Builder:
         self, source: ResolvedSource, rows: _OpenParts, half: _Half, bad: BadRows
     ) -> Iterator[_Item]:
         share = self._data.eval_fraction if half is self._train else 0.0
-        for label, part in rows:
+        for label, part, _ in rows:
             for place, row, _ in part:
                 self._num_done += 1
                 bad.seen += 1
+                if bad.is_refused and self._num_done % _BATCH_ROWS == 0:
+                    self._report("looking for more bad rows", self._num_done, self._num_total)
                 try:
                     example = parse_row(row, source.format)
                     passages = self._encoder.passages(example)

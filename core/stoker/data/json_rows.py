@@ -6,12 +6,11 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
 from stoker.data.formats import RowError
-from stoker.data.located import LONGEST_ROW, Located, bytes_of, text_of
+from stoker.data.located import LONGEST_ROW, Located, Tick, bytes_of, count, text_of
 from stoker.data.problems import DataError
 
 _CHUNK_CHARACTERS = 2**20
@@ -37,14 +36,11 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __len__(self) -> int:
-        return self._num_rows
-
-    @cached_property
-    def _num_rows(self) -> int:
+    def count(self, tick: Tick) -> int:
+        """How many rows there are."""
         with bytes_of(self._path) as file:
             lines = iter(lambda: file.readline(LONGEST_ROW), b"")
-            return sum(1 for line in lines if line.strip())
+            return count((line for line in lines if line.strip()), tick)
 
     def __iter__(self) -> Iterator[Located]:
         end = number = 0
@@ -93,12 +89,9 @@ class JsonArray:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __len__(self) -> int:
-        return self._num_rows
-
-    @cached_property
-    def _num_rows(self) -> int:
-        return sum(1 for _ in self)
+    def count(self, tick: Tick) -> int:
+        """How many rows there are."""
+        return count(self, tick)
 
     def __iter__(self) -> Iterator[Located]:
         with text_of(self._path) as file:

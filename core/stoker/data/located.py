@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -22,6 +22,9 @@ class Located(NamedTuple):
     """About how many bytes of the file have been read with it; 0 where there is no file."""
 
 
+Tick = Callable[[], None]
+"""Called now and then during long work; may raise to give up."""
+_TICK_ROWS = 1024
 LONGEST_ROW = 2**26
 """Bytes or characters of one row of a text file; what is longer is no row but a file of another kind."""
 _MAGIC = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "a zip archive", b"\x28\xb5\x2f\xfd": "zstandard"}
@@ -32,6 +35,15 @@ def check_not_packed(path: Path, start: bytes) -> None:
     for magic, kind in _MAGIC.items():
         if start.startswith(magic):
             raise DataError(f"{path}: is compressed ({kind}).", hint="Unpack it.")
+
+
+def count(rows: Iterable[object], tick: Tick) -> int:
+    """How many there are, by going through all of them."""
+    number = 0
+    for number, _ in enumerate(rows, start=1):
+        if number % _TICK_ROWS == 0:
+            tick()
+    return number
 
 
 @contextmanager

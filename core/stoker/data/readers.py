@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from stoker.data.formats import RowError
 from stoker.data.json_rows import JsonLines, open_json
-from stoker.data.located import LONGEST_ROW, Located, text_of
+from stoker.data.located import LONGEST_ROW, Located, Tick, count, text_of
 from stoker.data.problems import DataError
 from stoker.errors import MissingRequirementError
 
@@ -22,7 +21,9 @@ from stoker.errors import MissingRequirementError
 class Rows(Protocol):
     """Rows that can be counted before they are read."""
 
-    def __len__(self) -> int: ...
+    def count(self, tick: Tick) -> int:
+        """How many rows there are."""
+        ...
 
     def __iter__(self) -> Iterator[Located]: ...
 
@@ -33,7 +34,8 @@ class ListedRows:
     def __init__(self, rows: Sequence[Any]) -> None:
         self._rows = rows
 
-    def __len__(self) -> int:
+    def count(self, tick: Tick) -> int:
+        """How many rows there are."""
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Located]:
@@ -48,12 +50,9 @@ class _Csv:
         self._path = path
         self._delimiter = delimiter
 
-    def __len__(self) -> int:
-        return self._num_rows
-
-    @cached_property
-    def _num_rows(self) -> int:
-        return sum(1 for _ in self)
+    def count(self, tick: Tick) -> int:
+        """How many rows there are."""
+        return count(self, tick)
 
     def __iter__(self) -> Iterator[Located]:
         # The default of 128 KiB is less than a long document.
@@ -118,7 +117,8 @@ class _Parquet:
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path}: cannot be read: {error}.") from error
 
-    def __len__(self) -> int:
+    def count(self, tick: Tick) -> int:
+        """How many rows there are."""
         return int(self._file.metadata.num_rows)
 
     def __iter__(self) -> Iterator[Located]:
@@ -140,7 +140,8 @@ class _TextFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __len__(self) -> int:
+    def count(self, tick: Tick) -> int:
+        """How many rows there are."""
         with text_of(self._path) as file:
             return int(file.read(1) != "")
 

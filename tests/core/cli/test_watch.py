@@ -73,6 +73,8 @@ def test_ctrl_c_leaves_the_run_alone(new_run: Any, start: Any) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that runs the tests in the background lets its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert watcher.stdout is not None
     assert watcher.stdout.readline() == "preparing\n"

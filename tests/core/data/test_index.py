@@ -348,6 +348,20 @@ def test_a_source_that_is_all_wrong_is_refused_before_all_of_it_is_read(
     assert not reports.of("tokenising")
 
 
+def test_the_search_for_more_bad_rows_can_be_interrupted(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
+) -> None:
+    file = _write(tmp_path / "a.jsonl", [{"prompt": "a"}, *_pairs(2000)])
+
+    def stop(phase: str, done: int, total: int) -> None:
+        assert phase != "tokenising"
+        if phase == "looking for more bad rows":
+            raise _Stop
+
+    with pytest.raises(_Stop):
+        prepare_index(make_recipe(_train(file)), tokenizer, {}, stop)
+
+
 def test_bad_rows_can_be_skipped_and_are_counted(
     tmp_path: Path, tokenizer: PreTrainedTokenizerFast, make_recipe: MakeRecipe
 ) -> None:
