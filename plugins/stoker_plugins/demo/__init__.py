@@ -10,6 +10,7 @@ from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.errors import ExitCode, UsageError
+from stoker.recipe.model_checks import TOO_LONG_HINT, too_long
 from stoker.recipe.problems import Problem, did_you_mean
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 SMOLLM2 = "demo:smollm2-135m"
 TINY_LLAMA = "demo:tiny-llama"
 MODELS = (SMOLLM2, TINY_LLAMA)
+POSITIONS = {SMOLLM2: 8192, TINY_LLAMA: 1024}
+"""What their config.json will say, before there is one."""
 
 DOCSTRINGS = "demo:docstrings"
 CHAT = "demo:chat"
@@ -120,6 +123,9 @@ def _model_problems(recipe: Recipe) -> Iterator[Problem]:
             message=f"{TINY_LLAMA!r} has no pretrained weights.",
             hint='Set model.initial_weights = "random".',
         )
+    known = {"max_position_embeddings": POSITIONS.get(path)}
+    if message := too_long(known, recipe.data.sequence_length):
+        yield Problem(key="data.sequence_length", message=f"found {message}", hint=TOO_LONG_HINT)
 
 
 def _data_problems(recipe: Recipe) -> Iterator[Problem]:

@@ -666,6 +666,7 @@ CONTENT = [
         "at most 1.0% may be: data.max_bad_share",
         files={"r.jsonl": '{"txt": "a"}\n{"txt": "b"}\n'},
     ),
+    value("data.sequence_length", "2000", "more than the 1,024 positions"),
     value("data.on_bad_row", '"skp"', "Did you mean 'skip'?"),
     value("data.max_bad_share", "2", "at most 1"),
     value("data.chat_template", '"chat.jinja"', "does not exist"),

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from stoker.errors import MissingRequirementError, UsageError
-from stoker_plugins.demo import Demo, DemoConfig, model
+from stoker_plugins.demo import POSITIONS, Demo, DemoConfig, model
 
 
 def files(run):
@@ -26,6 +26,13 @@ def test_tiny_llama_has_a_million_parameters_and_no_weights(make_run):
     assert 0.9e6 < sum(parameter.numel() for parameter in llama.parameters()) < 1.2e6
     assert llama.config.attention_dropout == 0.0
     assert not list(directory.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("path", POSITIONS)
+def test_the_positions_that_check_goes_by_are_those_of_the_config(make_run, path):
+    directory = files(make_run(model={"path": path}))
+    config = json.loads((directory / "config.json").read_text())
+    assert config["max_position_embeddings"] == POSITIONS[path]
 
 
 def test_tiny_llama_reads_bytes_and_has_a_chat_template(make_run):

@@ -23,6 +23,7 @@ def test_a_good_recipe_has_none(make_recipe):
     [
         ({"model": {"path": "demo:smollm-135m"}}, "model.path", "'demo:smollm2-135m'"),
         ({"model": {"initial_weights": "pretrained"}}, "model.path", 'initial_weights = "random"'),
+        ({"data": {"sequence_length": 2048}}, "data.sequence_length", "Lower it"),
         ({"data": {"train": [{"path": "demo:docstring"}]}}, "data.train.0.path", "'demo:docstrings'"),
         (
             {"data": {"eval": [{"path": "demo:text", "split": "evl"}]}},
