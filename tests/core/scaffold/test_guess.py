@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import get_args
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from stoker.errors import UsageError
 from stoker.recipe.schema import DataFormat
@@ -39,9 +41,6 @@ def test_columns_of_a_table_with_a_header_are_known(tmp_path):
 
 
 def test_parquet_is_looked_into(tmp_path):
-    pa = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
-
     parquet.write_table(pa.Table.from_pylist([ROWS["alpaca"]]), tmp_path / "rows.parquet")
     assert guess_format(tmp_path / "rows.parquet") == "alpaca"
 
