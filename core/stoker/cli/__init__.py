@@ -67,12 +67,14 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, and suggest one for a misspelt name without importing any."""
         name = args[0]
-        known = self.list_commands(ctx)
-        if name not in known and not name.startswith("-"):
-            from stoker.recipe.problems import did_you_mean
+        # Foreign commands are looked up in the metadata of everything that is installed.
+        if name not in COMMANDS and not name.startswith("-"):
+            known = self.list_commands(ctx)
+            if name not in known:
+                from stoker.recipe.problems import did_you_mean
 
-            hint = did_you_mean(name, known) or "`stoker --help` lists all commands."
-            raise click.UsageError(f"no command called {name!r}. {hint}", ctx)
+                hint = did_you_mean(name, known) or "`stoker --help` lists all commands."
+                raise click.UsageError(f"no command called {name!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -275,11 +275,11 @@ def _kind(value: object) -> str:
 
 def identity(example: Example) -> int:
     """64 bits of a hash of what a row says; equal rows of any file have equal ones."""
-    if isinstance(example, Conversation):
-        said: object = [example.messages, example.tools]
-    elif isinstance(example, Completion):
-        said = [example.prompt, example.completion]
-    else:
+    if isinstance(example, Text):
+        # It may be a book: no more copies than needed.
         said = example.text
-    text = json.dumps(said, sort_keys=True, default=str)
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest())
+    elif isinstance(example, Conversation):
+        said = json.dumps([example.messages, example.tools], sort_keys=True, default=str)
+    else:
+        said = json.dumps([example.prompt, example.completion])
+    return int.from_bytes(blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).digest())
