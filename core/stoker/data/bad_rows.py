@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from stoker.data.problems import DataError, RowError
+
+if TYPE_CHECKING:
+    from stoker.recipe.schema import DataTable
 
 _ENOUGH = 100
 """Bad rows of a source that is refused, after which there is no point in looking for more."""
@@ -20,6 +24,11 @@ class BadRowPolicy:
     skip: bool = False
     max_share: float = 0.0
     """Share of a source's rows that may be skipped."""
+
+    @classmethod
+    def of(cls, data: DataTable) -> BadRowPolicy:
+        """That of a recipe's table."""
+        return cls(data.on_bad_row == "skip", data.max_bad_share)
 
 
 class BadRows:

@@ -126,7 +126,7 @@ class _Builder:
         Returns what happened to its rows.
         """
         rows = self._rows.pop(id(source))
-        policy = BadRowPolicy(self._data.on_bad_row == "skip", self._data.max_bad_share)
+        policy = BadRowPolicy.of(self._data)
         bad = BadRows(source.name, policy, sum(num_rows for _, _, num_rows in rows))
         tally = Tally(source.name, self._data.sequence_length)
         sinks = self._sinks(source, number, half, tally)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,11 @@ from stoker.checkpoint.reading import Checkpoint, CheckpointSource, list_checkpo
 from stoker.data.batches import Prefetcher, Step, collate_plan, plan_step
 from stoker.data.index import PreparedData, TokenIndex, prepare_index
 from stoker.data.order import KeyedOrder, Order, total_steps
+from stoker.dispatch import Hooks
 from stoker.errors import StokerError, UsageError
+from stoker.registry import make_plugins
+from stoker.run.context import Run
+from stoker.run.events import EventWriter
 from stoker.train import schedule
 from stoker.train.default_engine import DefaultEngine
 from stoker.train.loss import CausalLMLoss, Loss
@@ -36,7 +41,8 @@ from stoker.train.weights import (
 )
 
 if TYPE_CHECKING:
-    from stoker.run.context import Run
+    from stoker.recipe.model import Recipe
+    from stoker.run.directory import RunDirectory
     from stoker.train.engine import Engine
     from stoker.train.signals import SignalFlags
 
@@ -72,6 +78,18 @@ def open_model_files(run: Run) -> None:
     run.model_directory = locate_model(run)
     check_sequence_length(run)
     run.tokenizer = run.hooks.own("make_tokenizer", lambda: make_tokenizer(run), run=run)
+
+
+def run_outside_training(recipe: Recipe, directory: RunDirectory) -> Run:
+    """A run as far as model files and tokenizer: no engine, and its events go nowhere."""
+    run = Run(
+        recipe=recipe,
+        hooks=Hooks(make_plugins(recipe.plugins)),
+        directory=directory,
+        events=EventWriter(Path(os.devnull), attempt=0, rank=0),
+    )
+    open_model_files(run)
+    return run
 
 
 def locate_model(run: Run) -> Path:

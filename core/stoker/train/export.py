@@ -15,14 +15,11 @@ from safetensors import SafetensorError
 from torch import nn
 
 from stoker.checkpoint.reading import Checkpoint, CheckpointSource, list_checkpoints
-from stoker.dispatch import Hooks
 from stoker.errors import StokerError, StorageError, UsageError
 from stoker.recipe.lock import read_lock
-from stoker.registry import make_plugins
 from stoker.run.context import Run
 from stoker.run.directory import RunDirectory
-from stoker.run.events import EventWriter
-from stoker.train.build import construct_model, open_model_files, weight_source
+from stoker.train.build import construct_model, run_outside_training, weight_source
 from stoker.train.model import make_model
 from stoker.train.precision import REGIMES
 from stoker.train.weights import WeightSource, fill, replace_parameters
@@ -60,7 +57,7 @@ def export(directory: RunDirectory, target: Path, *, merge: bool, step: int | No
         raise UsageError(f"{target} is not empty.", hint="Choose another directory for --to.")
     checkpoint = choose_checkpoint(directory, step)
     checkpoint.verify()
-    run = export_run(directory)
+    run = run_outside_training(read_lock(directory.lock_path), directory)
     unfinished = target.with_name(f".{target.name}.unfinished")
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -104,19 +101,6 @@ def choose_checkpoint(directory: RunDirectory, step: int | None) -> Checkpoint:
         if result is not None and checkpoint.path.name == Path(result).name:
             return checkpoint
     return found[max(found)]
-
-
-def export_run(directory: RunDirectory) -> Run:
-    """A run for hooks outside training: no engine, no events."""
-    recipe = read_lock(directory.lock_path)
-    run = Run(
-        recipe=recipe,
-        hooks=Hooks(make_plugins(recipe.plugins)),
-        directory=directory,
-        events=EventWriter(Path(os.devnull), attempt=0, rank=0),
-    )
-    open_model_files(run)
-    return run
 
 
 def export_dtype(run: Run) -> torch.dtype:

@@ -18,16 +18,13 @@ from stoker.data.bad_rows import BadRowPolicy
 from stoker.data.encode import Encoder
 from stoker.data.preview import preview
 from stoker.data.sources import PluginSource, resolve_source
-from stoker.dispatch import Hooks
 from stoker.errors import StokerError
 from stoker.recipe.lock import read_lock
 from stoker.recipe.model import Recipe
 from stoker.recipe.schema import DataSource
-from stoker.registry import make_plugins
 from stoker.run.context import Run
 from stoker.run.directory import RunDirectory
-from stoker.run.events import EventWriter
-from stoker.train.build import open_model_files
+from stoker.train.build import run_outside_training
 
 Shown = dict[str, list[dict[str, Any]]]
 
@@ -47,23 +44,14 @@ def show_data(lock: Path, count: int) -> Shown:
     try:
         recipe = read_lock(lock)
         with tempfile.TemporaryDirectory(prefix="stoker-") as folder:
-            _show_sources(_make_run(recipe, Path(folder)), count, shown)
+            run = run_outside_training(recipe, RunDirectory(Path(folder)))
+            _show_sources(run, count, shown)
     except StokerError as error:
         shown["problems"].append(_problem(recipe, "model.path", error))
     return shown
 
 
-def _make_run(recipe: Recipe, folder: Path) -> Run:
-    return Run(
-        recipe=recipe,
-        hooks=Hooks(make_plugins(recipe.plugins)),
-        directory=RunDirectory(folder),
-        events=EventWriter(Path(os.devnull), attempt=0, rank=0),
-    )
-
-
 def _show_sources(run: Run, count: int, shown: Shown) -> None:
-    open_model_files(run)
     plugin_sources = run.hooks.collect_mapping("collect_sources", run=run)
     data = run.recipe.data
     encoder = Encoder(run.tokenizer, data.chat_template, data.supervise)
@@ -86,9 +74,8 @@ def _show_source(
     shown: Shown,
 ) -> None:
     data = recipe.data
-    policy = BadRowPolicy(data.on_bad_row == "skip", data.max_bad_share)
     resolved = resolve_source(source, plugin_sources)
-    found = preview(resolved, encoder, data.sequence_length, count, policy)
+    found = preview(resolved, encoder, data.sequence_length, count, BadRowPolicy.of(data))
     for example in found.examples:
         # The rows are what was asked for; names may be values of environment variables.
         row = {"key": key, **example.as_dict()}

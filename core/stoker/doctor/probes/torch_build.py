@@ -34,7 +34,7 @@ def describe_torch() -> dict[str, Any]:
         "no_gpu_reason": _no_gpu_reason(),
         "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "process_groups": _process_groups(),
-        "devices": [_cpu(), *_gpus()],
+        "devices": [_host_device("cpu", _cpu_name()), *_gpus()],
     }
 
 
@@ -59,15 +59,16 @@ def _process_groups() -> list[str]:
     return [name for name, is_available in asked.items() if is_available()]
 
 
-def _cpu() -> dict[str, Any]:
+def _host_device(kind: str, name: str) -> dict[str, Any]:
+    """A device that shares the memory of the machine."""
     import torch
 
     memory = psutil.virtual_memory()
-    device = torch.device("cpu")
+    device = torch.device(kind, 0)
     return {
-        "kind": "cpu",
+        "kind": kind,
         "index": 0,
-        "name": _cpu_name(),
+        "name": name,
         "memory_total_bytes": memory.total,
         "memory_free_bytes": memory.available,
         "compute_capability": None,
@@ -91,7 +92,9 @@ def _gpus() -> list[dict[str, Any]]:
 
     if torch.cuda.is_available():
         return [_cuda_device(index) for index in range(torch.cuda.device_count())]
-    return [_mps_device()] if torch.backends.mps.is_available() else []
+    if torch.backends.mps.is_available():
+        return [_host_device("mps", f"Apple {platform.machine()}")]
+    return []
 
 
 def _cuda_device(index: int) -> dict[str, Any]:
@@ -122,24 +125,6 @@ def _free_bytes(device: torch.device) -> int | None:
         return int(torch.cuda.mem_get_info(device)[0])
     except Exception:
         return None
-
-
-def _mps_device() -> dict[str, Any]:
-    import torch
-
-    memory = psutil.virtual_memory()
-    device = torch.device("mps", 0)
-    return {
-        "kind": "mps",
-        "index": 0,
-        "name": f"Apple {platform.machine()}",
-        "memory_total_bytes": memory.total,
-        "memory_free_bytes": memory.available,
-        "compute_capability": None,
-        "bf16": _failure_of_product(device, torch.bfloat16) == "",
-        "fp16": _failure_of_product(device, torch.float16) == "",
-        "failure": _failure_of_product(device, torch.float32),
-    }
 
 
 def _failure_of_product(device: torch.device, dtype: torch.dtype) -> str:
