@@ -28,6 +28,8 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import pluggy
 from pydantic import BaseModel, ConfigDict
 
+from stoker.capabilities import Choice, Refusal
+
 PROJECT_NAME = "stoker"
 
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
@@ -62,6 +64,10 @@ class Plugin(Generic[ConfigT]):
     """Within one hook, run after these where they are enabled."""
     before: ClassVar[tuple[str, ...]] = ()
     """Within one hook, run before these where they are enabled."""
+    choices: ClassVar[tuple[Choice, ...]] = ()
+    """Values it gives to axes of the capability matrix, such as an engine: `stoker.capabilities`."""
+    refuses: ClassVar[tuple[Refusal, ...]] = ()
+    """Combinations with other values that do not work, each with its reason; `check` refuses them."""
     failure_policy: ClassVar[Literal["fatal", "degrade"]] = "fatal"
     """`degrade`: a raise is reported once and the plugin is left out from then on.
 

@@ -59,6 +59,8 @@ class Manifest:
     plugins: dict[str, Any]
     """State of plugins, by name."""
     versions: dict[str, str]
+    engine: dict[str, float] = field(default_factory=dict)
+    """What an engine keeps besides tensors: the state of loss scaling."""
     layout: str = LAYOUT
     v: int = 1
     pieces: list[PieceEntry] = field(default_factory=list)

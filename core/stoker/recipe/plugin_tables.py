@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 
+from stoker.capabilities import DEFAULTS, PRECISIONS, refusals, situation
 from stoker.errors import PluginError
 from stoker.plugin import Plugin
 from stoker.recipe.draft import ENABLED, Draft, leaves
@@ -90,7 +91,21 @@ def validate_options(
             configs[name] = config
     for name, sentence in combination_errors(classes):
         problems.append(draft.problem(f"plugins.{name}", sentence, at_key=True))
+    problems += _refused(draft, classes, configs)
     return configs, problems
+
+
+def _refused(
+    draft: Draft, classes: Mapping[str, PluginClass], configs: Mapping[str, BaseModel]
+) -> Iterator[Problem]:
+    """Combinations of values that a plugin says do not work."""
+    train = draft.tables.get("train")
+    precision = train.get("precision", DEFAULTS["precision"]) if isinstance(train, Mapping) else ""
+    if precision not in PRECISIONS or configs.keys() != classes.keys():
+        return
+    values = situation(precision, classes, configs)
+    for name, refusal in refusals(classes, values):
+        yield draft.problem(f"plugins.{name}", f"{refusal.sentence(values)}.", refusal.hint, at_key=True)
 
 
 def own_options(table: Mapping[str, Any]) -> dict[str, Any]:

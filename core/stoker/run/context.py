@@ -53,6 +53,9 @@ class Run:
     base_modules: dict[str, Any] = field(default_factory=dict)
     """The model's modules by name as they were before any plugin changed the model."""
 
+    parameter_shapes: dict[str, Any] = field(default_factory=dict)
+    """`torch.Size` of every parameter by name, as built: an engine may keep a part of it only."""
+
     data_digests: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the content of each source by dotted key, and of the recipe's table as `data`."""
 

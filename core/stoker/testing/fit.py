@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,34 +88,74 @@ def tiny_fit(
     """Train the tiny model; `plugins` are instances, or tables of installed plugins.
 
     Goes on with the run in `directory` where one is given, as `stoker resume` would. Raises what
-    the run raises.
+    the run raises. Where a process group exists, all of its ranks call this together, each with a
+    `folder` that they share.
     """
     from stoker.dispatch import Hooks
     from stoker.registry import arrange, make_plugins
     from stoker.run.context import Run
     from stoker.run.directory import RunDirectory
     from stoker.run.events import EventWriter, read_events
+    from stoker.train.distributed import place_from_environment
     from stoker.train.signals import SignalFlags
     from stoker.train.worker import execute
 
     tables = {name: value for name, value in (plugins or {}).items() if not isinstance(value, Plugin)}
     given = {name: value for name, value in (plugins or {}).items() if isinstance(value, Plugin)}
     recorder = Recorder(PluginConfig())
-    recipe = tiny_recipe(folder, [*overrides, *_as_overrides(tables)])
+    place = place_from_environment()
+    with _one_after_the_other(place.rank, place.world_size):
+        recipe = tiny_recipe(folder, [*overrides, *_as_overrides(tables)])
     if directory is None:
-        directory = RunDirectory.create(folder / "runs", _free_name(folder / "runs"), recipe)
-    events = EventWriter(directory.events_path, attempt=1, rank=0)
+        path = _from_first_rank(
+            lambda: RunDirectory.create(folder / "runs", _free_name(folder / "runs"), recipe).path
+        )
+        directory = RunDirectory(path)
+    events = EventWriter(directory.events_path, attempt=1, rank=place.rank)
     # The recorder stands beside the arrangement: it implements what only one plugin may own.
     enabled = {"recorder": recorder, **arrange({**make_plugins(recipe.plugins), **given})}
     with _cache_in(folder / "cache"):
         hooks = Hooks(enabled, lambda message: events.write("alert", message=message))
-        run = Run(recipe=recipe, hooks=hooks, directory=directory, events=events)
+        run = Run(
+            recipe=recipe,
+            hooks=hooks,
+            directory=directory,
+            events=events,
+            rank=place.rank,
+            world_size=place.world_size,
+            local_rank=place.local_rank,
+        )
         try:
             outcome = execute(run, SignalFlags())
         except BaseException as error:
             hooks.tell_failure(run=run, error=error)
             raise
     return Fit(outcome, directory, list(read_events(directory.events_path)), recorder.timeline, run)
+
+
+@contextmanager
+def _one_after_the_other(rank: int, world_size: int) -> Iterator[None]:
+    """Ranks write the same files: never two of them at a time."""
+    if world_size == 1:
+        yield
+        return
+    import torch.distributed as dist
+
+    for turn in range(world_size):
+        if turn == rank:
+            yield
+        dist.barrier()
+
+
+def _from_first_rank(make: Callable[[], Path]) -> Path:
+    """What `make` gives on rank 0, on every rank."""
+    import torch.distributed as dist
+
+    if not dist.is_initialized():
+        return make()
+    made = [str(make()) if dist.get_rank() == 0 else ""]
+    dist.broadcast_object_list(made)
+    return Path(made[0])
 
 
 def _as_overrides(tables: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -147,13 +147,14 @@ def construct_model(run: Run, engine: Engine | None) -> nn.Module:
     run.base_modules = dict(model.named_modules())
     for stage in ("patch_model", "adapt_model", "checkpoint_activations", "compile_model"):
         hooks.stage(stage, run=run, model=model)
+    run.parameter_shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     return model
 
 
 def build_state(run: Run, order: Order, model: nn.Module) -> State:
     """Optimizer, values, loss and schedule, restored from the newest valid checkpoint if any."""
     hooks, engine, train = run.hooks, run.engine, run.recipe.train
-    groups = parameter_groups(model, train.weight_decay)
+    groups = parameter_groups(model, run.parameter_shapes, train.weight_decay)
     optimizer = hooks.own(
         "make_optimizer",
         lambda: default_optimizer(groups, engine.regime),
@@ -174,7 +175,7 @@ def build_state(run: Run, order: Order, model: nn.Module) -> State:
         run=run,
         engine=engine,
         model=model,
-        optimizer=optimizer,
+        optimizer=engine.optimizer,
         order=order,
         loss=loss,
         schedule=hooks.own("make_schedule", lambda: schedule.make_schedule(train, steps), run=run),
@@ -192,13 +193,13 @@ def weight_source(
     restored: Sequence[WeightSource],
 ) -> WeightSource:
     """Restored values over initial ones over pretrained or random weights."""
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    shapes = run.parameter_shapes
     if all(any(source.has(name, "weight") for source in restored) for name in shapes):
         return LayeredSource(restored)
     if run.recipe.model.initial_weights == "random":
         base: WeightSource = RandomSource(run.base_modules, run.recipe.run.seed)
     else:
-        base = pretrained_source(run.model_directory, model, known_elsewhere=initial_values)
+        base = pretrained_source(run.model_directory, shapes, known_elsewhere=initial_values)
     initial = InitialValuesSource(initial_values, shapes, run.recipe.run.seed, base)
     return LayeredSource([*restored, initial])
 
@@ -234,6 +235,7 @@ def restore(state: State, checkpoint: Checkpoint, passed_over: list[str]) -> Non
         for known in list_checkpoints(run.directory.checkpoints_path)
         if known.step <= manifest.step
     ]
+    state.engine.load_state(manifest.engine)
     run.hooks.load_state(manifest.plugins)
     if run.is_main:
         run.events.write(

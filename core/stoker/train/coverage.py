@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,8 +28,7 @@ class GradientCoverage:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.parameters = {n: p for n, p in state.model.named_parameters() if p.requires_grad}
-        self.names = list(self.parameters)
+        self.names = [name for name, p in state.model.named_parameters() if p.requires_grad]
         device = state.engine.device
         self._seen: Tensor | None = torch.zeros(len(self.names), device=device)
         self._counted = torch.zeros((), device=device)
@@ -38,20 +38,27 @@ class GradientCoverage:
         """Look at the complete gradients of a step. Raises `StokerError` after the third."""
         if self._seen is None or learning_rate <= 0:
             return
-        self._refuse_missing()
-        norms = self._largest()
+        gradients = dict(self.state.engine.gradients())
+        self._refuse_missing(gradients)
+        norms = self._largest(gradients)
         finite = torch.isfinite(norms)
         self._seen = torch.maximum(self._seen, ((norms > 0) & finite).float())
         self._counted += finite.all()
         self._steps += 1
         # SYNC: fp16 may skip its first steps, which say nothing about the adapter behind them.
-        if self._steps % STEPS == 0 and (self._counted >= STEPS or self.state.engine.failed()):
+        if self._steps % STEPS == 0 and (self._all_counted() or self.state.engine.failed()):
             self._judge(self._seen)
             self._seen = None
 
-    def _refuse_missing(self) -> None:
+    def _all_counted(self) -> bool:
+        """Whether three steps were finite on every rank: each sees its own part only."""
+        if dist.is_initialized():
+            dist.all_reduce(self._counted, dist.ReduceOp.MIN)
+        return bool(self._counted >= STEPS)
+
+    def _refuse_missing(self, gradients: Mapping[str, Tensor | None]) -> None:
         """With several ranks a tensor outside the graph would stop the next reduction."""
-        missing = [name for name, p in self.parameters.items() if p.grad is None]
+        missing = [name for name in self.names if gradients[name] is None]
         if missing and self.state.engine.world_size > 1:
             raise StokerError(
                 f"{len(missing)} of {len(self.names)} trainable tensors take no part in the loss: "
@@ -59,14 +66,13 @@ class GradientCoverage:
                 hint="Freeze them with [plugins.freeze]: ranks cannot average what is not there.",
             )
 
-    def _largest(self) -> Tensor:
-        """Largest absolute element of each gradient; 0 where there is none."""
+    def _largest(self, gradients: Mapping[str, Tensor | None]) -> Tensor:
+        """Largest absolute element of this rank's part of each gradient; 0 where there is none."""
         zero = torch.zeros((), device=self.state.engine.device)
-        with_gradient = [p.grad for p in self.parameters.values() if p.grad is not None]
-        norms = iter(torch._foreach_norm(with_gradient, ord=math.inf) if with_gradient else ())
-        return torch.stack(
-            [zero if p.grad is None else next(norms).float() for p in self.parameters.values()]
-        )
+        parts = {name: part for name, part in gradients.items() if part is not None and part.numel()}
+        norms = torch._foreach_norm(list(parts.values()), ord=math.inf) if parts else ()
+        largest = dict(zip(parts, norms, strict=True))
+        return torch.stack([largest.get(name, zero).float() for name in self.names])
 
     def _judge(self, seen: Tensor) -> None:
         # A run whose gradients are not finite is reported as such at the next log point.

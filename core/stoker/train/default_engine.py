@@ -140,6 +140,12 @@ class DefaultEngine:
             gradients = [p.grad for p in self.trainable if p.grad is not None]
             torch._foreach_mul_(gradients, 1.0 / self.guard.scale)
 
+    def gradients(self) -> Iterator[tuple[str, Tensor | None]]:
+        """Whole gradients: replicas are equal."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                yield name, parameter.grad
+
     def clip_gradients(self, max_norm: float | None) -> Tensor:
         """2-norm over all trainable parameters; no synchronisation."""
         gradients = [p.grad for p in self.trainable if p.grad is not None]
@@ -165,6 +171,14 @@ class DefaultEngine:
     def skipped(self) -> Tensor:
         """The guard's count."""
         return self.guard.num_skipped
+
+    def save_state(self) -> dict[str, float]:
+        """The guard's."""
+        return self.guard.save_state()
+
+    def load_state(self, state: Mapping[str, float]) -> None:
+        """The guard's."""
+        self.guard.load_state(state)
 
     def tensors(self) -> Iterator[Piece]:
         """Whole tensors, from rank 0 alone since all replicas are equal."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -39,14 +39,17 @@ class Piece:
 class Engine(Protocol):
     """How a model is placed, differentiated and updated. One instance per rank and run.
 
-    Called in this order: `building`, `shard`, `attach`, `load`; then for each step `micro_batch`
-    around `forward` and `backward`, `finish_gradients`, `clip_gradients`, `step`.
+    Called in this order: `building`, `shard`, `attach`, `load`, and `load_state` when resuming; then for
+    each step `micro_batch` around `forward` and `backward`, `finish_gradients`, `clip_gradients`,
+    `step`.
     """
 
     device: torch.device
     rank: int
     world_size: int
     regime: Regime
+    optimizer: torch.optim.Optimizer
+    """The one that `step` uses; known after `attach`."""
 
     def building(self) -> AbstractContextManager[None]:
         """Active while the model is constructed: parameters take no memory yet."""
@@ -57,7 +60,7 @@ class Engine(Protocol):
         ...
 
     def attach(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take the optimizer that `step` will use."""
+        """Take the optimizer, or put one of the same kind in its place that fits the engine better."""
         ...
 
     def load(self, source: WeightSource) -> None:
@@ -83,6 +86,14 @@ class Engine(Protocol):
         """Make gradients complete and unscaled: what `on_gradients` sees."""
         ...
 
+    def gradients(self) -> Iterator[tuple[str, Tensor | None]]:
+        """This rank's part of the complete gradient of every trainable parameter, by name.
+
+        After `finish_gradients`. A part may be empty or flat; None where a parameter took no part in
+        the loss. All ranks give the same names in the same order.
+        """
+        ...
+
     def clip_gradients(self, max_norm: float | None) -> Tensor:
         """Clip the global norm to `max_norm`; returns the norm before clipping, on the device."""
         ...
@@ -97,6 +108,14 @@ class Engine(Protocol):
 
     def skipped(self) -> Tensor:
         """Number of optimizer steps that were no-ops; a scalar on the device."""
+        ...
+
+    def save_state(self) -> dict[str, float]:
+        """What a checkpoint holds of the engine besides tensors, the same on all ranks: loss scaling."""
+        ...
+
+    def load_state(self, state: Mapping[str, float]) -> None:
+        """Restore what `save_state` of an engine returned, perhaps of another kind of engine."""
         ...
 
     def tensors(self) -> Iterator[Piece]:

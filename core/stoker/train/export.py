@@ -137,6 +137,7 @@ def export_full(run: Run, source: WeightSource, directory: Path, *, unties: bool
             "make_model", lambda: make_model(run, {}, unties=unties), run=run, engine=None
         )
     run.base_modules = dict(model.named_modules())
+    run.parameter_shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     _place(model)
     fill(model, weight_source(run, model, {}, [source]), torch.device("cpu"))
     model.to(export_dtype(run)).save_pretrained(directory)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 INITIAL_SCALE = 2.0**16
 GROWTH_INTERVAL = 2000
 SKIPS_BEFORE_FAILURE = 20
+
+_SAVED = {
+    "loss_scale": "scale",
+    "good_steps_in_a_row": "_good_in_a_row",
+    "skipped_steps_in_a_row": "_skips_in_a_row",
+}
 
 
 class FiniteGuard:
@@ -39,6 +47,18 @@ class FiniteGuard:
             self.failed.copy_(torch.maximum(self.failed, bad))
         self.found_inf.copy_(torch.maximum(bad, self.failed))
         self.num_skipped.add_(self.found_inf)
+
+    def save_state(self) -> dict[str, float]:
+        """What a checkpoint holds of loss scaling; nothing without it. A synchronisation."""
+        if not self.scales_loss:
+            return {}
+        return {name: float(getattr(self, attribute)) for name, attribute in _SAVED.items()}
+
+    def load_state(self, state: Mapping[str, float]) -> None:
+        """Go on with the scale of a checkpoint; begin anew where it has none."""
+        for name, attribute in _SAVED.items():
+            if self.scales_loss and name in state:
+                getattr(self, attribute).fill_(state[name])
 
     def _adjust_scale(self, bad: Tensor) -> None:
         self._good_in_a_row.add_(1).mul_(1 - bad)

@@ -108,8 +108,18 @@ def log_rows(state: State, log: StepLog) -> None:
     rows = log.flush()
     if rows:
         tell_rows(state, rows)
+        tell_skipped(state, log.skipped)
     if log.failure is not None:
         raise log.failure
+
+
+def tell_skipped(state: State, steps: list[int]) -> None:
+    """One `note` event for steps whose float16 gradients overflowed, so that they were not applied."""
+    if steps and state.run.is_main:
+        scale = state.engine.save_state()["loss_scale"]
+        which = ", ".join(map(str, steps))
+        message = f"skipped step {which}: float16 gradients overflowed. The loss scale is now {scale:g}"
+        state.run.events.write("note", step=steps[-1], message=message)
 
 
 def tell_rows(state: State, rows: list[dict[str, float]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ class _Row:
     """This rank's loss sum over the whole step's supervised tokens."""
     gradient_norm: Tensor
     failed: Tensor
+    num_skipped: Tensor
+    """Optimizer steps that were no-ops so far, in this attempt."""
     learning_rate: float
     num_tokens: int
     tokens: int
@@ -38,6 +40,9 @@ class StepLog:
         self.state = state
         self.failure: NonFiniteError | None = None
         """Set by `flush` when a step's gradients were not finite."""
+        self.skipped: list[int] = []
+        """Steps that `flush` found to have been skipped by loss scaling."""
+        self._num_skipped = 0.0
         self._rows: list[_Row] = []
         self._clock = make_clock(state.engine.device)
 
@@ -51,13 +56,13 @@ class StepLog:
         """Note a step just done. Returns its metrics for `on_step_end`, still on the device."""
         state = self.state
         self._clock.mark()
-        failed = state.engine.failed().clone()
         self._rows.append(
             _Row(
                 state.step,
                 loss,
                 gradient_norm,
-                failed,
+                state.engine.failed().clone(),
+                state.engine.skipped().clone(),
                 learning_rate,
                 num_tokens,
                 state.tokens,
@@ -80,12 +85,15 @@ class StepLog:
             dist.all_reduce(losses)
         norms = torch.stack([row.gradient_norm.float() for row in rows])
         failed = torch.stack([row.failed.float() for row in rows])
+        num_skipped = torch.stack([row.num_skipped.float() for row in rows])
         # SYNC: the only copy from device to host between two log points.
-        host = torch.stack([losses, norms, failed]).tolist()
+        host = torch.stack([losses, norms, failed, num_skipped]).tolist()
         seconds = self._clock.read()
         good = next((number for number, bad in enumerate(host[2]) if bad), len(rows))
         if good < len(rows):
             self.failure = _non_finite(rows[good].step)
+        else:
+            self._note_skips(rows, host[3])
         return [
             {
                 "step": row.step,
@@ -99,6 +107,12 @@ class StepLog:
             }
             for row, loss, norm, step_seconds in zip(rows, host[0], host[1], seconds, strict=True)
         ][:good]
+
+    def _note_skips(self, rows: Sequence[_Row], counts: Sequence[float]) -> None:
+        before = [self._num_skipped, *counts]
+        pairs = zip(rows, itertools.pairwise(before), strict=True)
+        self.skipped = [row.step for row, (earlier, now) in pairs if now > earlier]
+        self._num_skipped = before[-1]
 
 
 def _non_finite(step: int) -> NonFiniteError:

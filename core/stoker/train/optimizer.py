@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,15 +15,18 @@ BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, shapes: Mapping[str, torch.Size], weight_decay: float
+) -> list[dict[str, Any]]:
     """Trainable parameters in two groups: matrices decay, vectors (norms, biases) do not.
 
-    Order follows `model.named_parameters()`, which is the same on every rank.
+    `shapes` are those of the whole tensors, by name. Order follows `model.named_parameters()`, which is
+    the same on every rank.
     """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for n, p in trainable if len(shapes[n]) >= 2], "weight_decay": weight_decay},
+        {"params": [p for n, p in trainable if len(shapes[n]) < 2], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 

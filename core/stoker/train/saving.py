@@ -141,5 +141,6 @@ def make_manifest(state: State) -> Manifest:
         micro_batch_size=run.recipe.train.micro_batch_size,
         world_size=run.world_size,
         plugins=run.hooks.save_state(),
+        engine=state.engine.save_state(),
         versions={"stoker": __version__, "torch": torch.__version__},
     )

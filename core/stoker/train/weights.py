@@ -130,9 +130,9 @@ class TensorsSource:
 
 
 def pretrained_source(
-    directory: Path, model: nn.Module, known_elsewhere: Mapping[str, InitialValue]
+    directory: Path, shapes: Mapping[str, torch.Size], known_elsewhere: Mapping[str, InitialValue]
 ) -> WeightSource:
-    """Weights of a pretrained model under this model's parameter names.
+    """Weights of a pretrained model under the names of this model's parameters, given their shapes.
 
     `known_elsewhere` are the parameters that plugins give values to; an alias among them names a
     tensor that the files must hold.
@@ -141,14 +141,14 @@ def pretrained_source(
     transformers loads the model on the CPU and converts (fused experts, renamed modules).
     """
     source = SafetensorsSource(directory)
-    expected = {name for name, _ in model.named_parameters()} - set(known_elsewhere)
+    expected = shapes.keys() - known_elsewhere.keys()
     expected |= {
         alias
         for alias in known_elsewhere.values()
         if isinstance(alias, str) and alias not in known_elsewhere
     }
     if expected <= set(source.names()):
-        _compare_shapes(source, model, known_elsewhere)
+        _compare_shapes(source, shapes, known_elsewhere)
         return source
     from transformers import AutoModelForCausalLM
 
@@ -164,17 +164,19 @@ def pretrained_source(
 
 
 def _compare_shapes(
-    source: SafetensorsSource, model: nn.Module, known_elsewhere: Mapping[str, InitialValue]
+    source: SafetensorsSource,
+    shapes: Mapping[str, torch.Size],
+    known_elsewhere: Mapping[str, InitialValue],
 ) -> None:
     """Raises `StokerError` for a tensor whose shape in the files is not the model's."""
-    for name, parameter in model.named_parameters():
+    for name, shape in shapes.items():
         value = known_elsewhere.get(name, name)
         if isinstance(value, str) and source.has(value, "weight"):
             found = source.shape(value)
-            if found != parameter.shape:
+            if found != shape:
                 raise StokerError(
                     f"{source.directory}: {value!r} is {list(found)} in the files, but "
-                    f"{list(parameter.shape)} by config.json.",
+                    f"{list(shape)} by config.json.",
                     hint="Config and weights belong to different models.",
                 )
 

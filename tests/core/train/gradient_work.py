@@ -64,7 +64,7 @@ def build(folder: str, plugins: dict[str, Any] | None = None) -> Any:
     run.model_directory = building.locate_model(run)
     engine = building.build_engine(run)
     model = building.build_model(run, engine)
-    engine.attach(default_optimizer(parameter_groups(model, 0.0), engine.regime))
+    engine.attach(default_optimizer(parameter_groups(model, run.parameter_shapes, 0.0), engine.regime))
     values = run.hooks.collect_mapping("collect_initial_values", run=run, model=model)
     engine.load(building.weight_source(run, model, values, []))
     state: Any = type("TinyState", (), {})()

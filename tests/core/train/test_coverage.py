@@ -28,7 +28,12 @@ class Mixture(nn.Module):
 def coverage(model: nn.Module) -> tuple[GradientCoverage, list[str]]:
     alerts: list[str] = []
     events = SimpleNamespace(write=lambda kind, message: alerts.append(f"{kind}: {message}"))
-    engine = SimpleNamespace(world_size=1, device=torch.device("cpu"), failed=lambda: torch.zeros(()))
+    engine = SimpleNamespace(
+        world_size=1,
+        device=torch.device("cpu"),
+        failed=lambda: torch.zeros(()),
+        gradients=lambda: [(name, p.grad) for name, p in model.named_parameters()],
+    )
     state: Any = SimpleNamespace(
         model=model, engine=engine, run=SimpleNamespace(events=events, is_main=True)
     )

@@ -30,7 +30,11 @@ def empty_model(directory: Path) -> torch.nn.Module:
 def filled(directory: Path) -> torch.nn.Module:
     model = empty_model(directory)
     replace_parameters(model, lambda p: torch.nn.Parameter(torch.empty(p.shape)))
-    fill(model, pretrained_source(directory, model, {}), torch.device("cpu"))
+    fill(
+        model,
+        pretrained_source(directory, {n: p.shape for n, p in model.named_parameters()}, {}),
+        torch.device("cpu"),
+    )
     return model
 
 
