@@ -89,7 +89,7 @@ def bare_tokens_per_second(folder: Path, steps: int) -> float:
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=1e-2, fused=True)
     plans = [plan_step(order, data.train, step, 4) for step in range(1, steps + 1)]
-    collated = [collate_plan(plan, data.train, pad_id=0) for plan in plans]
+    collated = [collate_plan(plan, data.train) for plan in plans]
     started = time.perf_counter()
     for step in collated:
         for batch in step.batches:

@@ -28,6 +28,7 @@ order it saw with this block, line by line.
     collect_initial_values(run, model)          then engine.attach(optimizer), engine.load(source)
     make_loss(run)
     make_schedule(run)
+    make_collator(run)                          how rows of a micro-batch become tensors
                                                 plugin.load_state(state), when resuming
     on_train_start(state)
     on_evaluate_start(state)                    once before the first step
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from stoker.checkpoint.reading import Checkpoint
+    from stoker.data.batches import Collator
     from stoker.data.index import TokenIndex
     from stoker.data.order import Order
     from stoker.data.sources import PluginSource
@@ -228,6 +230,15 @@ def make_loss(run: Run) -> Loss | None:
 @hookspec
 def make_schedule(run: Run) -> Schedule | None:
     """Return the learning rate as a pure function of the step, counted from 1."""
+
+
+@hookspec
+def make_collator(run: Run) -> Collator | None:
+    """Return how rows of the index become a micro-batch's tensors. Default: padded on the right.
+
+    Called in a background thread for training steps, and for evaluations. Rows that share a row of
+    the batch are told apart by `Batch.documents`.
+    """
 
 
 # -- training -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import os
 import shutil
 from pathlib import Path
 
-from stoker.checkpoint.manifest import MANIFEST_NAME, FileEntry, Manifest, PieceEntry
+from stoker.checkpoint.manifest import MANIFEST_NAME, FileEntry, Manifest, PieceEntry, are_portable
 from stoker.durable import sync_directory, write_durably
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -41,7 +41,9 @@ class Commit:
             pieces += [PieceEntry(**piece) for piece in table["pieces"]]
             files |= {name: FileEntry(**entry) for name, entry in table["files"].items()}
             part.unlink()
-        manifest = dataclasses.replace(manifest, pieces=pieces, files=files)
+        manifest = dataclasses.replace(
+            manifest, pieces=pieces, files=files, portable=are_portable(pieces)
+        )
         write_durably(self.directory / MANIFEST_NAME, manifest.to_json().encode())
         sync_directory(self.directory)
         shutil.rmtree(self.final, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from stoker.errors import StorageError
 
 MANIFEST_NAME = "manifest.json"
 LAYOUT = "flat-1"
+MODEL_KINDS = ("weight", "buffer")
+"""Kinds of pieces that belong to the model; all others are states of the optimizer."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class Manifest:
     versions: dict[str, str]
     engine: dict[str, float] = field(default_factory=dict)
     """What an engine keeps besides tensors: the state of loss scaling."""
+    engine_class: str = ""
+    """Name of the class of the engine that wrote it."""
+    portable: bool = True
+    """False where no other engine can take the optimizer's states: see `are_portable`."""
     layout: str = LAYOUT
     v: int = 1
     pieces: list[PieceEntry] = field(default_factory=list)
@@ -69,6 +76,16 @@ class Manifest:
     def to_json(self) -> str:
         """Text of `manifest.json`."""
         return json.dumps(asdict(self), indent=1, allow_nan=False)
+
+
+def are_portable(pieces: Sequence[PieceEntry]) -> bool:
+    """Whether all states of the optimizer belong to single elements of their parameters.
+
+    Those can be cut as any engine cuts the parameters. States of another shape (scales of 8-bit moments,
+    Adafactor's rows and columns) cannot.
+    """
+    shapes = {piece.name: piece.shape for piece in pieces if piece.kind == "weight"}
+    return all(piece.kind in MODEL_KINDS or piece.shape == shapes.get(piece.name) for piece in pieces)
 
 
 def read_manifest(directory: Path) -> Manifest:

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from stoker.checkpoint.commit import digest
-from stoker.checkpoint.manifest import Manifest, PieceEntry, read_manifest
+from stoker.checkpoint.manifest import MODEL_KINDS, Manifest, PieceEntry, read_manifest
 from stoker.errors import StorageError
 
 
@@ -82,7 +82,7 @@ class CheckpointSource:
             self._pieces.setdefault((piece.name, piece.kind), []).append(piece)
         self._states: dict[str, list[str]] = {}
         for name, kind in self._pieces:
-            if kind not in ("weight", "buffer"):
+            if kind not in MODEL_KINDS:
                 self._states.setdefault(name, []).append(kind)
         self._open: dict[str, Any] = {}
 
@@ -90,9 +90,9 @@ class CheckpointSource:
         """Whether the checkpoint holds it."""
         return (name, kind) in self._pieces
 
-    def optimizer_states(self, name: str) -> tuple[str, ...]:
-        """Kinds of optimizer state stored for a parameter."""
-        return tuple(self._states.get(name, ()))
+    def optimizer_states(self, name: str) -> dict[str, torch.Size]:
+        """Kinds of optimizer state stored for a parameter, and their shapes."""
+        return {kind: self.shape(name, kind) for kind in self._states.get(name, ())}
 
     def names(self, kind: str = "weight") -> list[str]:
         """Names of all tensors of a kind."""

@@ -31,11 +31,10 @@ def write_pieces(
 ) -> None:
     """Write this rank's pieces to files, and their table beside them; nothing if there are none.
 
-    `report` is given bytes written and bytes in all. Raises `OSError` when the disk does not take
-    them.
+    Takes the pieces one by one, so that those of a file are in memory at a time, and no more: an engine
+    may bring each from elsewhere. `report` is given bytes written and bytes in all, 0 before the last
+    is known. Raises `OSError` when the disk does not take them.
     """
-    pieces = list(pieces)
-    total = sum(piece.flat.nbytes for piece in pieces)
     entries: list[PieceEntry] = []
     files: dict[str, FileEntry] = {}
     done = 0
@@ -46,17 +45,31 @@ def write_pieces(
             entry.key: piece.flat.detach().cpu().contiguous()
             for entry, piece in zip(own, group, strict=True)
         }
+        _separate(tensors)
         save_safetensors(tensors, directory / name)
         files[name] = FileEntry((directory / name).stat().st_size, digest(directory / name))
         entries += own
         done += sum(piece.flat.nbytes for piece in group)
-        report(done, total)
+        report(done, 0)
+    report(done, done)
     if entries:
         table = {
             "pieces": [asdict(entry) for entry in entries],
             "files": {name: asdict(entry) for name, entry in files.items()},
         }
         write_durably(directory / f"rank-{rank:05d}{PART_SUFFIX}", json.dumps(table).encode())
+
+
+def _separate(tensors: dict[str, torch.Tensor]) -> None:
+    """Copy what is the same memory as another: safetensors takes each tensor once.
+
+    Optimizers may keep one tensor for many parameters, such as the levels of 8-bit moments.
+    """
+    seen: set[int] = set()
+    for key, tensor in tensors.items():
+        if tensor.data_ptr() in seen:
+            tensors[key] = tensor.clone()
+        seen.add(tensor.data_ptr())
 
 
 def _in_groups(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:

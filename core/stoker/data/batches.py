@@ -1,13 +1,13 @@
 """From the rows of a step to tensors: micro-batches dealt to ranks, collated ahead of time.
 
-Shapes: B rows of a micro-batch, T positions (the longest row), n supervised targets.
+Shapes: B rows of a micro-batch, T positions (the longest row), n supervised targets, D documents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "Collator",
+    "Documents",
     "Prefetcher",
     "Step",
     "StepPlan",
@@ -37,11 +39,30 @@ _EMPTY_LENGTH = 2
 
 
 @dataclass(frozen=True)
+class Documents:
+    """Where documents begin and end that share a row: no token of one may see another's."""
+
+    offsets: Tensor
+    """int32 [D + 1]: the flat position b * T + t of each document's first token, and B * T."""
+    positions: Tensor
+    """int64 [B, T]: position of each token in its document, from 0."""
+    longest: int
+    """Tokens of the longest document: kernels want it on the host."""
+
+    @classmethod
+    def in_one_row(cls, lengths: Sequence[int]) -> Documents:
+        """Documents of these lengths, each at least 1, one after the other in a single row."""
+        positions = np.concatenate([np.arange(length, dtype=np.int64) for length in lengths])
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        return cls(torch.from_numpy(offsets), torch.from_numpy(positions)[None], max(lengths))
+
+
+@dataclass(frozen=True)
 class Batch:
     """One micro-batch of one rank.
 
-    Rows are padded on the right. With causal attention a padding position changes nothing before
-    it, and no target points at one, so no attention mask is needed.
+    Rows are padded on the right, or hold several documents. With causal attention a padding position
+    changes nothing before it, and no target points at one, so no attention mask is needed.
     """
 
     input_ids: Tensor
@@ -58,6 +79,8 @@ class Batch:
     """n; 0 for an empty micro-batch, which exists so that all ranks call the same collectives."""
     index: int
     """Position of this micro-batch in the step, over all ranks: dropout is seeded by it."""
+    documents: Documents | None = None
+    """Which tokens belong together, where rows hold several documents; None where each is one."""
 
     def to(self, device: torch.device | str) -> Batch:
         """A copy on `device`; does not wait for the transfer when the memory is pinned."""
@@ -68,13 +91,30 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        documents = self.documents
+        if documents is not None:
+            documents = replace(
+                documents,
+                offsets=function(documents.offsets),
+                positions=function(documents.positions),
+            )
         return replace(
             self,
             input_ids=function(self.input_ids),
             lengths=function(self.lengths),
             target_index=function(self.target_index),
             targets=function(self.targets),
+            documents=documents,
         )
+
+
+class Collator(Protocol):
+    """Makes the tensors of one micro-batch from rows of the index, on the host.
+
+    For no rows it gives a stand-in without targets. `micro_batch` is the batch's `index`.
+    """
+
+    def __call__(self, index: TokenIndex, rows: Sequence[int], micro_batch: int = 0) -> Batch: ...
 
 
 @dataclass(frozen=True)
@@ -159,8 +199,8 @@ def plan_step(
     return plan_rows(step, order.rows(step), index, micro_batch_size, rank, world_size)
 
 
-def collate(index: TokenIndex, rows: Sequence[int], pad_id: int, micro_batch: int = 0) -> Batch:
-    """The tensors of one micro-batch; for no rows, one row of padding without targets."""
+def collate(index: TokenIndex, rows: Sequence[int], micro_batch: int = 0, *, pad_id: int = 0) -> Batch:
+    """The default collator: rows padded on the right; for no rows, one of padding without targets."""
     pairs = [index.row(row) for row in rows]
     lengths = [len(ids) for ids, _ in pairs] or [0]
     width = max(_EMPTY_LENGTH, *lengths)
@@ -183,10 +223,12 @@ def collate(index: TokenIndex, rows: Sequence[int], pad_id: int, micro_batch: in
     )
 
 
-def collate_plan(plan: StepPlan, index: TokenIndex, pad_id: int, *, pin: bool = False) -> Step:
+def collate_plan(
+    plan: StepPlan, index: TokenIndex, collator: Collator = collate, *, pin: bool = False
+) -> Step:
     """All batches of a plan; `pin` puts them in page-locked memory."""
     batches = [
-        collate(index, rows, pad_id, number)
+        collator(index, rows, number)
         for number, rows in zip(plan.indices, plan.micro_batches, strict=True)
     ]
     return Step(plan, [batch.pin() for batch in batches] if pin else batches)

@@ -78,9 +78,10 @@ def step_line(step: Event, remaining_seconds: float | None = None) -> str:
 
 
 def progress_line(progress: Event, remaining_seconds: float | None = None) -> str:
-    """`tokenising 120/2,000 rows  ETA 20 s`."""
+    """`tokenising 120/2,000 rows  ETA 20 s`; without a total while that is not known."""
     done, total, unit = progress.get("done", 0), progress.get("total", 0), progress.get("unit", "")
-    line = f"{clean(str(progress.get('phase', 'working')))} {done:,}/{total:,} {unit}".rstrip()
+    count = f"{done:,}/{total:,}" if total else f"{done:,}"
+    line = f"{clean(str(progress.get('phase', 'working')))} {count} {unit}".rstrip()
     if remaining_seconds is None or done >= total:
         return line
     return f"{line}  ETA {format_seconds(remaining_seconds)}"

@@ -154,7 +154,7 @@ class LiveView:
                 self._set(line, event["step"], event.get("total_steps"))
             elif event["kind"] == "progress":
                 line = progress_line(event, self._phases.remaining(event))
-                self._set(line, event.get("done", 0), event.get("total"))
+                self._set(line, event.get("done", 0), event.get("total") or None)
             elif (text := describe(event)) is not None:
                 self.say(text)
 

@@ -141,10 +141,13 @@ def _one_after_the_other(rank: int, world_size: int) -> Iterator[None]:
         return
     import torch.distributed as dist
 
-    for turn in range(world_size):
-        if turn == rank:
-            yield
+    for _ in range(rank):
         dist.barrier()
+    try:
+        yield
+    finally:  # whatever it raised, the others wait for their turn
+        for _ in range(world_size - rank):
+            dist.barrier()
 
 
 def _from_first_rank(make: Callable[[], Path]) -> Path:

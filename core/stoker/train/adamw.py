@@ -1,7 +1,7 @@
 """AdamW that keeps float32 moments beside bfloat16 weights.
 
-torch's own AdamW gives the moments the dtype of the weights. Plain tensor operations only, so it
-also runs on DTensors and on flat partitions.
+torch's own AdamW gives the moments the dtype of the weights. Every element is updated alone and by plain
+tensor operations, so it also runs on flat partitions, and each rank updates its own part of a DTensor.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 
@@ -53,18 +54,25 @@ class AdamWFloat32States(Optimizer):
         keep = None if self.found_inf is None else self.found_inf == 0
         beta1, beta2 = group["betas"]
         assert parameter.grad is not None
-        gradient = parameter.grad.float()
-        exp_avg = state["exp_avg"].lerp(gradient, 1 - beta1)
-        exp_avg_sq = state["exp_avg_sq"].lerp(gradient.square(), 1 - beta2)
+        gradient = _own_part(parameter.grad).float()
+        first, second = _own_part(state["exp_avg"]), _own_part(state["exp_avg_sq"])
+        own = _own_part(parameter)
+        exp_avg = first.lerp(gradient, 1 - beta1)
+        exp_avg_sq = second.lerp(gradient.square(), 1 - beta2)
         step = state["step"] + 1
         rate = exp_avg / (1 - beta1**step)
         rate /= (exp_avg_sq / (1 - beta2**step)).sqrt_().add_(group["eps"])
-        weight = parameter.float()
+        weight = own.float()
         weight = weight * (1 - group["lr"] * group["weight_decay"]) - group["lr"] * rate
         for target, value in (
-            (state["exp_avg"], exp_avg),
-            (state["exp_avg_sq"], exp_avg_sq),
+            (first, exp_avg),
+            (second, exp_avg_sq),
             (state["step"], step),
-            (parameter, weight.to(parameter.dtype)),
+            (own, weight.to(own.dtype)),
         ):
             target.copy_(value if keep is None else torch.where(keep, value, target))
+
+
+def _own_part(tensor: Tensor) -> Tensor:
+    """This rank's part of a DTensor, which shares its memory; any other tensor as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

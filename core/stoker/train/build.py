@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from stoker.checkpoint.reading import Checkpoint, CheckpointSource, list_checkpoints, newest_valid
-from stoker.data.batches import Prefetcher, Step, collate_plan, plan_step
+from stoker.data.batches import Prefetcher, Step, collate, collate_plan, plan_step
 from stoker.data.index import PreparedData, TokenIndex, prepare_index
 from stoker.data.order import KeyedOrder, Order, total_steps
 from stoker.dispatch import Hooks
@@ -37,6 +38,7 @@ from stoker.train.weights import (
     LayeredSource,
     RandomSource,
     WeightSource,
+    modules_as_built,
     pretrained_source,
 )
 
@@ -144,7 +146,7 @@ def construct_model(run: Run, engine: Engine | None) -> nn.Module:
     model: nn.Module = hooks.own(
         "make_model", lambda: make_model(run, keyword_arguments), run=run, engine=engine
     )
-    run.base_modules = dict(model.named_modules())
+    run.base_modules = modules_as_built(model)
     for stage in ("patch_model", "adapt_model", "checkpoint_activations", "compile_model"):
         hooks.stage(stage, run=run, model=model)
     run.parameter_shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
@@ -166,6 +168,7 @@ def build_state(run: Run, order: Order, model: nn.Module) -> State:
     checkpoint, passed_over = newest_valid(run.directory.checkpoints_path)
     if checkpoint is not None:
         check_same_data(run, checkpoint)
+        check_same_engine(run, checkpoint)
     restored = [] if checkpoint is None else [CheckpointSource(checkpoint)]
     source = weight_source(run, model, initial_values, restored)
     engine.load(_with_progress(run, model, source))
@@ -179,6 +182,7 @@ def build_state(run: Run, order: Order, model: nn.Module) -> State:
         order=order,
         loss=loss,
         schedule=hooks.own("make_schedule", lambda: schedule.make_schedule(train, steps), run=run),
+        collator=hooks.own("make_collator", lambda: collate, run=run),
         total_steps=steps,
     )
     if checkpoint is not None:
@@ -219,6 +223,17 @@ def check_same_data(run: Run, checkpoint: Checkpoint) -> None:
         )
 
 
+def check_same_engine(run: Run, checkpoint: Checkpoint) -> None:
+    """Raise `UsageError` for optimizer states that cannot move to this run's engine."""
+    manifest, engine = checkpoint.manifest, type(run.engine).__name__
+    if not manifest.portable and manifest.engine_class != engine:
+        raise UsageError(
+            f"the optimizer states of {checkpoint.path.name} cannot move from {manifest.engine_class} "
+            f"to {engine}: they do not belong to single elements of the parameters.",
+            hint="Go on with the engine of the run, or start a new one: stoker run --fresh.",
+        )
+
+
 def restore(state: State, checkpoint: Checkpoint, passed_over: list[str]) -> None:
     """Put the cursor and the counters where the checkpoint left them."""
     manifest, run = checkpoint.manifest, state.run
@@ -255,7 +270,7 @@ class _ReportingSource:
     def has(self, name: str, kind: str) -> bool:
         return self.source.has(name, kind)
 
-    def optimizer_states(self, name: str) -> tuple[str, ...]:
+    def optimizer_states(self, name: str) -> Mapping[str, torch.Size]:
         return self.source.optimizer_states(name)
 
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Any:
@@ -279,7 +294,7 @@ def prefetch(state: State, index: TokenIndex) -> Iterator[Iterator[Step]]:
 
     def make(step: int) -> Step:
         plan = plan_step(state.order, index, step, size, run.rank, run.world_size)
-        return collate_plan(plan, index, pad_id=0, pin=pin)
+        return collate_plan(plan, index, state.collator, pin=pin)
 
     with Prefetcher(make, range(state.step + 1, state.total_steps + 1)) as steps:
         yield steps

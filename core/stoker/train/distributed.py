@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import FileStore, Store
+from torch._C._distributed_c10d import FileStore, HashStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from stoker.errors import Interrupted, UsageError
@@ -123,14 +123,17 @@ def leave(store: Any) -> None:
             store.set(LEFT_KEY, "1")
 
 
-def connect(run: Run) -> None:
-    """Create the process group of a run with more than one rank: gloo, and NCCL for CUDA tensors."""
-    if run.world_size == 1 or dist.is_initialized():
+def connect(run: Run, *, even_alone: bool = False) -> None:
+    """Create the process group: gloo, and NCCL for CUDA tensors.
+
+    A run of one rank has one only where `even_alone`, for libraries that cannot do without.
+    """
+    if dist.is_initialized() or (run.world_size == 1 and not even_alone):
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(run.local_rank)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    store: Any = run.store
+    store: Any = run.store or HashStore()
     dist.init_process_group(
         backend, store=store, rank=run.rank, world_size=run.world_size, timeout=TIMEOUT
     )

@@ -118,6 +118,14 @@ class Engine(Protocol):
         """Restore what `save_state` of an engine returned, perhaps of another kind of engine."""
         ...
 
+    def held(self) -> Iterator[tuple[str, Tensor]]:
+        """Every tensor that this rank keeps between micro-batches, with its component.
+
+        Components: `weights`, `gradients`, `master_weights` (beside weights of a narrower dtype),
+        `optimizer`, `buffers` (of communication and offloading). Plain local tensors, wherever they are.
+        """
+        ...
+
     def tensors(self) -> Iterator[Piece]:
         """This rank's part of what a checkpoint holds; all ranks together give each element once."""
         ...

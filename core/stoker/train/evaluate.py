@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
-from stoker.data.batches import collate, plan_rows
+from stoker.data.batches import plan_rows
 from stoker.errors import NonFiniteError
 from stoker.train.progress import Progress
 
@@ -57,7 +57,7 @@ class Evaluator:
             for done, rows in enumerate(plan.micro_batches):
                 if self.boundary.interrupted_meanwhile():
                     return None
-                batch = collate(index, rows, pad_id=0).to(state.engine.device)
+                batch = state.collator(index, rows).to(state.engine.device)
                 totals += torch.stack(state.engine.forward(state.loss, batch))
                 progress.update(done + 1)
         finally:

@@ -119,7 +119,7 @@ def tell_skipped(state: State, steps: list[int]) -> None:
         scale = state.engine.save_state()["loss_scale"]
         which = ", ".join(map(str, steps))
         message = f"skipped step {which}: float16 gradients overflowed. The loss scale is now {scale:g}"
-        state.run.events.write("note", step=steps[-1], message=message)
+        state.run.events.write("note", message=message)
 
 
 def tell_rows(state: State, rows: list[dict[str, float]]) -> None:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stoker.train.packing import document_keywords
+
 if TYPE_CHECKING:
     from stoker.data.batches import Batch
 
@@ -20,10 +22,12 @@ class CausalLMLoss:
     """Next-token cross-entropy of a transformers causal language model.
 
     Rows are padded on the right and attention is causal, so no supervised token can see padding
-    and no attention mask is needed.
+    and no attention mask is needed. Where rows hold several documents, attention is told where they
+    begin.
     """
 
     def __init__(self, model: nn.Module) -> None:
+        self._model = model
         self._select: Tensor | None = None
         find_head: Any = getattr(model, "get_output_embeddings", lambda: None)
         head = find_head()
@@ -38,10 +42,14 @@ class CausalLMLoss:
         return (hidden.flatten(0, -2).index_select(0, self._select).unsqueeze(0), *rest)
 
     def __call__(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sum in float32 over `batch.targets`; an empty batch gives 0 with a gradient of 0."""
+        """Sum in float32 over `batch.targets`; an empty batch gives 0 with a gradient of 0.
+
+        Raises `PluginError` for packed rows that the model cannot keep apart.
+        """
+        keywords = {} if batch.documents is None else document_keywords(self._model, batch.documents)
         self._select = batch.target_index
         try:
-            logits = model(input_ids=batch.input_ids, use_cache=False).logits
+            logits = model(input_ids=batch.input_ids, use_cache=False, **keywords).logits
         finally:
             self._select = None
         logits = logits.flatten(0, -2)

@@ -70,29 +70,44 @@ def make_tokenizer(run: Run) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
+def read_model_class(run: Run) -> tuple[Any, Any]:
+    """transformers' config of the model's directory, and the class that it is for.
+
+    The class is None where transformers has none for causal language models. Raises `UsageError` for a
+    config that transformers does not know.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    trust = run.recipe.model.trust_remote_code
+    try:
+        config = AutoConfig.from_pretrained(run.model_directory, trust_remote_code=trust)
+        own = (getattr(config, "auto_map", None) or {}).get("AutoModelForCausalLM")
+        if trust and own is not None:
+            return config, get_class_from_dynamic_module(own, run.model_directory)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"model.path: {run.model_directory} has no config that transformers can read: {error}"
+        ) from error
+    return config, MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+
+
 def make_model(run: Run, keyword_arguments: dict[str, Any], *, unties: bool = False) -> nn.Module:
     """transformers' causal language model for the directory's config, with parameters unset.
 
     `unties` gives the head a weight of its own, whatever the config says.
     Raises `UsageError` for a directory whose config transformers does not know.
     """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    trust = run.recipe.model.trust_remote_code
-    try:
-        config = AutoConfig.from_pretrained(run.model_directory, trust_remote_code=trust)
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(
-            f"model.path: {run.model_directory} has no config that transformers can read: {error}"
-        ) from error
+    config, model_class = read_model_class(run)
     if unties:
         config.tie_word_embeddings = False
     attention.register()
-    model_class = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
     chosen = attention.default_implementation(config, model_class, run.recipe.data.sequence_length)
     keyword_arguments = {"attn_implementation": chosen, **keyword_arguments}
     model: nn.Module = AutoModelForCausalLM.from_config(
-        config, trust_remote_code=trust, **keyword_arguments
+        config, trust_remote_code=run.recipe.model.trust_remote_code, **keyword_arguments
     )
     tie(model)
     return model

@@ -31,8 +31,14 @@ def parameter_groups(
     return [group for group in groups if group["params"]]
 
 
-def default_optimizer(groups: list[dict[str, Any]], regime: Regime) -> torch.optim.Optimizer:
+def default_optimizer(
+    groups: list[dict[str, Any]],
+    regime: Regime,
+    *,
+    betas: tuple[float, float] = BETAS,
+    eps: float = EPSILON,
+) -> torch.optim.Optimizer:
     """Fused AdamW, or our own where the regime keeps float32 moments beside bfloat16 weights."""
     if regime.state != regime.master:
-        return AdamWFloat32States(groups, lr=0.0, betas=BETAS, eps=EPSILON)
-    return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, eps=EPSILON, fused=True)
+        return AdamWFloat32States(groups, lr=0.0, betas=betas, eps=eps)
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, eps=eps, fused=True)

@@ -142,5 +142,6 @@ def make_manifest(state: State) -> Manifest:
         world_size=run.world_size,
         plugins=run.hooks.save_state(),
         engine=state.engine.save_state(),
+        engine_class=type(state.engine).__name__,
         versions={"stoker": __version__, "torch": torch.__version__},
     )

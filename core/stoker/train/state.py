@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from stoker.checkpoint.reading import Checkpoint
+    from stoker.data.batches import Collator
     from stoker.data.order import Order
     from stoker.run.context import Run
     from stoker.train.engine import Engine
@@ -28,6 +29,7 @@ class State:
     order: Order
     loss: Loss
     schedule: Schedule
+    collator: Collator
     total_steps: int
 
     # saved

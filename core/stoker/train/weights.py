@@ -6,7 +6,6 @@ so that a sharded engine reads its part only.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,8 +33,8 @@ class WeightSource(Protocol):
         """Whether `read` of this name and kind can succeed."""
         ...
 
-    def optimizer_states(self, name: str) -> tuple[str, ...]:
-        """Kinds of optimizer state there are for a parameter, for example `exp_avg`."""
+    def optimizer_states(self, name: str) -> Mapping[str, torch.Size]:
+        """Shapes of the optimizer states there are for a parameter, by kind: `exp_avg` for example."""
         ...
 
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
@@ -71,9 +70,9 @@ class SafetensorsSource:
         """True for weights and buffers that a file holds."""
         return kind in ("weight", "buffer") and name in self._files
 
-    def optimizer_states(self, name: str) -> tuple[str, ...]:
+    def optimizer_states(self, name: str) -> Mapping[str, torch.Size]:
         """None."""
-        return ()
+        return {}
 
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
         """Read only the rows that the range touches."""
@@ -120,9 +119,9 @@ class TensorsSource:
         """True for weights and buffers."""
         return kind in ("weight", "buffer") and name in self.tensors
 
-    def optimizer_states(self, name: str) -> tuple[str, ...]:
+    def optimizer_states(self, name: str) -> Mapping[str, torch.Size]:
         """None."""
-        return ()
+        return {}
 
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
         """A view."""
@@ -199,9 +198,9 @@ class RandomSource:
         """True for every parameter."""
         return kind == "weight"
 
-    def optimizer_states(self, name: str) -> tuple[str, ...]:
+    def optimizer_states(self, name: str) -> Mapping[str, torch.Size]:
         """None."""
-        return ()
+        return {}
 
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
         """Run the model's own initialisation on a copy of one module."""
@@ -222,9 +221,23 @@ class RandomSource:
         return _flat_range(value.detach(), start, stop)
 
 
+def modules_as_built(model: nn.Module) -> dict[str, nn.Module]:
+    """Copies of the model's modules by name, with its parameters: an engine may cut the model's."""
+    return {name: _shallow_copy(module) for name, module in model.named_modules()}
+
+
+def _shallow_copy(module: nn.Module) -> nn.Module:
+    """A module with the same parameters, in a dictionary of its own."""
+    # `copy.copy` would call the class, which FSDP has put another one in the place of.
+    clone: nn.Module = object.__new__(type(module))
+    clone.__dict__.update(module.__dict__)
+    clone._parameters = dict(module._parameters)
+    return clone
+
+
 def _empty_copy(module: nn.Module) -> nn.Module:
     """The module alone, with its own parameters on the CPU in float32, all NaN."""
-    clone = copy.copy(module)
+    clone = _shallow_copy(module)
     clone._modules = {}
     clone._parameters = {
         name: None
@@ -256,7 +269,7 @@ class InitialValuesSource:
         """True for what plugins define and what the base has."""
         return (kind == "weight" and name in self.values) or self.base.has(name, kind)
 
-    def optimizer_states(self, name: str) -> tuple[str, ...]:
+    def optimizer_states(self, name: str) -> Mapping[str, torch.Size]:
         """The base's."""
         return self.base.optimizer_states(name)
 
@@ -289,17 +302,30 @@ class PackedParameter(Protocol):
         ...
 
 
+def copy_whole(source: WeightSource, name: str, parameter: nn.Parameter) -> None:
+    """Read all of a parameter's values into it."""
+    parameter.copy_(source.read(name, "weight").view(parameter.shape))
+
+
 @torch.no_grad()
-def fill(model: nn.Module, source: WeightSource, device: torch.device) -> None:
-    """Read every parameter and persistent buffer of a placed model, one at a time."""
+def fill(
+    model: nn.Module,
+    source: WeightSource,
+    device: torch.device,
+    fill_parameter: Callable[[WeightSource, str, nn.Parameter], None] = copy_whole,
+) -> None:
+    """Read every parameter and persistent buffer of a placed model, one at a time.
+
+    `fill_parameter(source, name, parameter)` reads one that is not packed, or this rank's part of it.
+    """
     for name, parameter in list(model.named_parameters()):
-        values = source.read(name, "weight").view(parameter.shape)
         if isinstance(parameter, PackedParameter):
+            values = source.read(name, "weight").view(parameter.shape)
             module_name, _, local_name = name.rpartition(".")
             module = model.get_submodule(module_name)
             module._parameters[local_name] = parameter.pack(values, device)
         else:
-            parameter.copy_(values)
+            fill_parameter(source, name, parameter)
     for name, buffer in persistent_buffers(model):
         if source.has(name, "buffer"):
             buffer.copy_(source.read(name, "buffer").view(buffer.shape))
@@ -336,9 +362,9 @@ class LayeredSource:
         """True if any layer has it."""
         return any(layer.has(name, kind) for layer in self.layers)
 
-    def optimizer_states(self, name: str) -> tuple[str, ...]:
+    def optimizer_states(self, name: str) -> Mapping[str, torch.Size]:
         """Those of the first layer that has any."""
-        return next((kinds for layer in self.layers if (kinds := layer.optimizer_states(name))), ())
+        return next((states for layer in self.layers if (states := layer.optimizer_states(name))), {})
 
     def read(self, name: str, kind: str, start: int = 0, stop: int | None = None) -> Tensor:
         """Read from the first layer that has it. Raises `StokerError` where none has."""

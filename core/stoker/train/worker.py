@@ -155,6 +155,22 @@ def run_rank(
     store: object = None,
 ) -> int:
     """Train this rank's part to the end, write its outcome file, return the exit code."""
+    code = train_rank(recipe, directory, place, signals, attempt=attempt, store=store)
+    if code in (ExitCode.DONE, ExitCode.STOPPED):
+        disconnect()
+    return code
+
+
+def train_rank(
+    recipe: Recipe,
+    directory: RunDirectory,
+    place: Place,
+    signals: SignalFlags,
+    *,
+    attempt: int,
+    store: object = None,
+) -> int:
+    """`run_rank`, but the process group stays for whatever comes next."""
     events = _Events(directory.events_path, attempt, place.rank, recipe)
 
     def report(message: str) -> None:
@@ -182,7 +198,6 @@ def run_rank(
         run.hooks.tell_failure(run=run, error=error)
         return _failed(directory, place, attempt, error, run.step, recipe)
     write_outcome(directory, attempt, place.rank, outcome.exit_code, step=outcome.step)
-    disconnect()
     return int(outcome.exit_code)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,31 @@ def test_large_states_are_written_in_several_files_with_progress(
     own = pieces((0, 7), (7, 9), (9, 20), (20, 24))
     write_pieces(commit.directory, 0, own, lambda done, total: reports.append((done, total)))
     commit.seal(manifest(1))
-    assert reports == [(36, 96), (80, 96), (96, 96)]
+    assert reports == [(36, 0), (80, 0), (96, 0), (96, 96)]
     checkpoint = Checkpoint(commit.final)
     checkpoint.verify()
     assert len(checkpoint.manifest.files) == 3
     assert torch.equal(CheckpointSource(checkpoint).read("w", "weight"), WHOLE.reshape(-1))
+
+
+def test_only_the_pieces_of_one_file_are_taken_before_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stoker.checkpoint import tensors
+
+    monkeypatch.setattr(tensors, "FILE_BYTES", 40)
+    taken: list[int] = []
+    files: list[int] = []
+
+    def streamed() -> Iterator[Piece]:
+        for piece in pieces((0, 7), (7, 14), (14, 20), (20, 24)):
+            taken.append(piece.start)
+            files.append(len(list(tmp_path.glob("*.safetensors"))))
+            yield piece
+
+    write_pieces(tmp_path, 0, streamed())
+    assert taken == [0, 7, 14, 20]
+    assert files == [0, 0, 1, 2]
 
 
 def test_a_gap_between_pieces_is_refused(tmp_path: Path) -> None:

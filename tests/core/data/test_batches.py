@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoker.data.batches import collate, collate_plan, micro_batches, plan_rows, plan_step
+from stoker.data.batches import (
+    Batch,
+    Documents,
+    collate,
+    collate_plan,
+    micro_batches,
+    plan_rows,
+    plan_step,
+)
 from stoker.data.index import TokenIndex
 from stoker.data.order import KeyedOrder
 
@@ -109,7 +120,7 @@ def test_every_rank_knows_the_counts_of_the_whole_step() -> None:
 
 
 def test_the_batches_of_all_ranks_add_up_to_the_plan() -> None:
-    steps = [collate_plan(plan_rows(4, [0, 1, 2], INDEX, 2, rank, 3), INDEX, 0) for rank in range(3)]
+    steps = [collate_plan(plan_rows(4, [0, 1, 2], INDEX, 2, rank, 3), INDEX) for rank in range(3)]
     batches = [batch for step in steps for batch in step.batches]
     assert sum(batch.num_supervised for batch in batches) == steps[0].plan.num_supervised
     assert sum(batch.num_tokens for batch in batches) == steps[0].plan.num_tokens
@@ -119,3 +130,30 @@ def test_the_batches_of_all_ranks_add_up_to_the_plan() -> None:
 def test_a_rank_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="rank 2 of 2"):
         micro_batches([0], np.array([2]), 1, 2, 2)
+
+
+def test_documents_in_one_row_begin_at_their_offsets_and_count_from_zero() -> None:
+    documents = Documents.in_one_row([3, 1, 2])
+    assert documents.offsets.tolist() == [0, 3, 4, 6]
+    assert documents.offsets.dtype == torch.int32
+    assert documents.positions.tolist() == [[0, 1, 2, 0, 0, 1]]
+    assert documents.longest == 3
+
+
+def test_documents_move_with_their_batch() -> None:
+    batch = replace(collate(INDEX, [0]), documents=Documents.in_one_row([1, 2])).to("meta")
+    assert batch.documents is not None
+    assert batch.documents.offsets.device.type == batch.documents.positions.device.type == "meta"
+    assert batch.documents.longest == 2
+
+
+def test_a_plan_is_collated_by_whoever_owns_that() -> None:
+    plan = plan_rows(1, [0, 1], INDEX, 1)
+    seen = []
+
+    def collator(index: TokenIndex, rows: Sequence[int], micro_batch: int = 0) -> Batch:
+        seen.append((list(rows), micro_batch))
+        return collate(index, rows, micro_batch)
+
+    collate_plan(plan, INDEX, collator)
+    assert seen == [([0], 0), ([1], 1)]

@@ -84,7 +84,7 @@ def gradient(folder: str, lengths: list[int], seed: int, micro_batch_size: int) 
     run, engine = _state.run, _state.engine
     rows = range(len(lengths))
     plan = plan_rows(1, rows, index, micro_batch_size, run.rank, run.world_size)
-    loss = run_micro_batches(_state, collate_plan(plan, index, pad_id=0))
+    loss = run_micro_batches(_state, collate_plan(plan, index))
     engine.finish_gradients()
     if run.world_size > 1:
         torch.distributed.all_reduce(loss)
@@ -130,7 +130,7 @@ def dead_weight(folder: str) -> str:
     state = build(folder, {"adds": AddsDeadWeight(PluginConfig())})
     index: Any = RandomRows([9, 5, 7, 3], 0)
     plan = plan_rows(1, range(4), index, 1, state.run.rank, state.run.world_size)
-    run_micro_batches(state, collate_plan(plan, index, pad_id=0))
+    run_micro_batches(state, collate_plan(plan, index))
     state.engine.finish_gradients()
     try:
         GradientCoverage(state).observe(1.0)

@@ -18,9 +18,9 @@ OTHERS = [
 ]
 
 
-def config(**values: object) -> SimpleNamespace:
+def config(model_type: str = "llama", **values: object) -> SimpleNamespace:
     text = SimpleNamespace(**values)
-    return SimpleNamespace(get_text_config=lambda: text)
+    return SimpleNamespace(model_type=model_type, get_text_config=lambda: text)
 
 
 class Pluggable:
@@ -46,6 +46,11 @@ def test_architectures_without_pluggable_attention_train_too(
     table.save_pretrained(tmp_path / "model")
     fit = tiny_fit(tmp_path)
     assert fit.losses[-1] < fit.losses[0]
+
+
+def test_a_model_that_adds_to_its_mask_in_every_layer_keeps_the_mask() -> None:
+    """Without one Doge's tokens would see their future."""
+    assert choose(config(model_type="doge"), 8) is None
 
 
 def test_full_attention_takes_the_mask_free_kernel() -> None:

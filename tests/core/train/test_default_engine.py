@@ -10,8 +10,8 @@ import torch
 
 from stoker.errors import MissingRequirementError, UsageError
 from stoker.testing import tiny_fit
-from stoker.train.default_engine import refuse_launcher_settings
 from stoker.train.precision import regime_for
+from stoker.train.torch_engine import refuse_launcher_settings
 
 
 def test_two_sources_of_truth_about_sharding_are_refused() -> None:
