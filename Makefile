@@ -25,8 +25,13 @@ DEMO_STAMP := $(VENV)/.installed-demo
 TEST_STAMP := $(VENV)/.installed-test
 WANTED := pyproject.toml constraints.txt
 
+# Tests of one file stay together: they share a model, or ranks.
+TEST_PROCESSES ?= 2
+
 # Extensions that compile on first use would take every core and all memory.
 export MAX_JOBS ?= 2
+# What was compiled stays with the environment: it depends on its Python and torch.
+export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/$(VENV)/torch-extensions
 
 .PHONY: help
 help:
@@ -44,7 +49,7 @@ demo: $(DEMO_STAMP)
 .PHONY: test
 test: lint
 	@echo '==> tests'
-	@$(BIN)/python -m pytest -m 'not slow'
+	@$(BIN)/python -m pytest -m 'not slow' --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 .PHONY: lint
 lint: $(TEST_STAMP)

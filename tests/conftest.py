@@ -14,6 +14,9 @@ import pytest
 # One thread for each of two ranks on two cores; more of them only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Where the Makefile has DeepSpeed's extensions compiled to, which takes minutes once.
+os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(sys.prefix) / "torch-extensions"))
+os.environ.setdefault("MAX_JOBS", "2")
 
 
 @pytest.fixture(scope="session", autouse=True)

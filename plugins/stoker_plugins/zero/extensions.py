@@ -1,0 +1,102 @@
+"""DeepSpeed's C++ parts: compiled at their first use, by one rank while the others wait."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from stoker.errors import MissingRequirementError
+from stoker_plugins.zero.requirements import require_compiler
+
+if TYPE_CHECKING:
+    from stoker.run.context import Run
+    from stoker_plugins.zero import ZeroConfig
+
+SECONDS_OF_A_LEFT_LOCK = 15 * 60
+"""No build takes as long: a lock of torch's that is older was left by a process that was killed."""
+
+
+def build_extensions(run: Run, config: ZeroConfig) -> None:
+    """Compile what the options need, before ranks wait for each other. Imports torch and DeepSpeed."""
+    choose_accelerator()
+    from deepspeed.accelerator import get_accelerator
+
+    accelerator = get_accelerator()
+    for name in _builders(config, accelerator.device_name()):
+        _build(run, accelerator.create_op_builder(name))
+
+
+def _builders(config: ZeroConfig, device: str) -> Iterator[str]:
+    """Names of DeepSpeed's builders."""
+    if device == "cpu":
+        # Collective operations of ranks on CPUs: DeepSpeed loads it whatever the options are.
+        yield "ShareMemCommBuilder"
+    if config.offload_optimizer != "none":
+        yield "CPUAdamBuilder"
+    if "nvme" in (config.offload_optimizer, config.offload_parameters):
+        yield "AsyncIOBuilder"
+
+
+def choose_accelerator() -> None:
+    """Tell DeepSpeed the device, which it would else guess, with a warning on machines without one."""
+    import torch
+
+    os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _build(run: Run, builder: Any) -> None:
+    """Raises `MissingRequirementError` where the compiler is missing or fails."""
+    folder = _build_folder(builder.name)
+    with FileLock(folder / "stoker.lock"), _programs_of_this_environment():
+        if not (folder / f"{builder.name}.so").exists() and not _is_installed(builder):
+            require_compiler(builder.name)
+            if run.is_main:
+                message = f"compiling DeepSpeed's {builder.name}, once on this machine; takes minutes"
+                run.events.write("note", message=message)
+        _remove_left_lock(folder / "lock")
+        try:
+            builder.load(verbose=False)
+        except Exception as error:
+            raise MissingRequirementError(
+                f"plugins.zero: DeepSpeed's {builder.name} cannot be compiled or loaded: {error}",
+                hint=f"Look at the rank's log; `stoker doctor` examines the compilers. To begin anew, "
+                f"remove {folder}.",
+            ) from error
+
+
+def _build_folder(name: str) -> Path:
+    """Where torch builds it: below TORCH_EXTENSIONS_DIR, else in the user's cache."""
+    from torch.utils.cpp_extension import _get_build_directory
+
+    return Path(_get_build_directory(name, verbose=False))
+
+
+def _is_installed(builder: Any) -> bool:
+    """Whether DeepSpeed was installed with the extension in it."""
+    from deepspeed.git_version_info import installed_ops
+
+    return bool(installed_ops.get(builder.name, False))
+
+
+def _remove_left_lock(lock: Path) -> None:
+    """Torch waits forever for a lock whose owner was killed; under our own lock no rank owns it."""
+    if lock.exists() and time.time() - lock.stat().st_mtime > SECONDS_OF_A_LEFT_LOCK:
+        lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _programs_of_this_environment() -> Iterator[None]:
+    """Find ninja beside the interpreter: ranks run where no environment was activated."""
+    before = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
