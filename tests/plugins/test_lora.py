@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from stoker.errors import PluginError
-from stoker.testing import Fit, tiny_fit, write_tiny_model
+from stoker.recipe.loading import inspect_recipe
+from stoker.testing import Fit, tiny_fit, tiny_recipe, write_tiny_model
 from stoker.train.export import export
 
 SETTINGS = ["train.steps=4", "train.schedule=constant", "model.initial_weights=pretrained"]
@@ -136,6 +137,21 @@ def test_the_base_may_be_random_too(tmp_path: Path) -> None:
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     with torch.no_grad():
         torch.testing.assert_close(merged(input_ids=IDS).logits, trained_logits(fit), rtol=0, atol=1e-5)
+
+
+def test_dora_is_refused_where_ranks_hold_parts_of_weights(folder: Path) -> None:
+    tiny_recipe(folder)
+    overrides = ["plugins.lora.rank=2", "plugins.zero.stage=3"]
+    assert inspect_recipe(folder / "tiny.toml", overrides)[1] == []
+    _, (problem,) = inspect_recipe(folder / "tiny.toml", [*overrides, "plugins.lora.dora=true"])
+    assert problem.key == "plugins.lora"
+    assert "method 'dora' with weights 'sharded'" in problem.message
+
+
+def test_dora_goes_with_engines_that_gather_a_block(folder: Path) -> None:
+    tiny_recipe(folder)
+    overrides = ["plugins.lora={rank=2, dora=true}", "plugins.fsdp={}"]
+    assert inspect_recipe(folder / "tiny.toml", overrides)[1] == []
 
 
 def test_targets_that_match_nothing_are_named(folder: Path) -> None:

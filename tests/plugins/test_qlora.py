@@ -183,13 +183,44 @@ def test_a_quantized_weight_is_not_trained_whole(folder: Path) -> None:
         train(folder, lora={"targets": ["v_proj"], "modules_to_save": ["q_proj"]})
 
 
+def test_dora_learns_on_a_quantized_base(folder: Path) -> None:
+    fit = train(folder, lora={"dora": True})
+    assert fit.losses[-1] < fit.losses[0]
+    assert len(packed_weights(fit)) == 2 * LINEAR_LAYERS
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16_mixed"])
+def test_the_adapter_s_moments_may_be_in_8_bits(folder: Path, precision: str) -> None:
+    optimizer = {"name": "adamw_8bit", "min_8bit_size": 0}
+    plugins: dict[str, Any] = {"lora": {"rank": 4}, "qlora": {}, "optimizers": optimizer}
+    fit = tiny_fit(folder, plugins, [*SETTINGS, f"train.precision={precision}"])
+    assert fit.losses[-1] < fit.losses[0]
+    states = fit.run.engine.optimizer.state.values()
+    assert {state["state1"].dtype for state in states} == {torch.uint8}
+
+
+@pytest.mark.parametrize("engine", ["zero.stage=2", "fsdp.strategy=NO_SHARD"])
+def test_engines_that_place_weights_themselves_refuse_a_quantized_base(
+    folder: Path, engine: str
+) -> None:
+    train(folder, "train.steps=1")
+    overrides = ["plugins.lora.rank=2", "plugins.qlora.quant_type=fp4", f"plugins.{engine}"]
+    _, problems = inspect_recipe(folder / "tiny.toml", overrides)
+    (problem,) = problems
+    assert "quantization 'fp4'" in problem.message
+
+
 def test_without_an_adapter_check_refuses(folder: Path) -> None:
     fit_recipe = folder / "tiny.toml"
     train(folder, "train.steps=1")
     _, problems = inspect_recipe(fit_recipe, ["plugins.qlora.quant_type=nf4"])
-    assert [problem.message for problem in problems] == [
-        "plugin 'qlora' needs 'adapter', which no table switches on."
-    ]
+    (problem,) = problems
+    assert problem.key == "plugins.qlora"
+    assert problem.message == (
+        "quantization 'nf4' with method 'full': "
+        "QLoRA trains adapters, and a weight of 4 bits cannot be trained itself."
+    )
+    assert "[plugins.lora]" in problem.hint
 
 
 def test_without_bitsandbytes_nothing_is_loaded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

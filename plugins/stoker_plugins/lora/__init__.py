@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
+from stoker.capabilities import Choice, Refusal
 from stoker.recipe.problems import Problem
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ class Lora(Plugin[LoraConfig]):
 
     Config: ClassVar[type[PluginConfig]] = LoraConfig
     provides = ("adapter",)
+    choices = (Choice("method", "lora"), Choice("method", "dora", {"dora": True}))
+    refuses = (
+        Refusal(
+            {"method": "dora", "weights": "sharded"},
+            "DoRA takes the norm of each adapted weight, of which each rank holds a part there",
+            "Take out plugins.lora.dora, or use an engine that has whole weights inside a block.",
+        ),
+    )
 
     @hookimpl
     def collect_problems(self, recipe: Recipe) -> list[Problem]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
+from stoker.capabilities import Choice, Refusal
 from stoker.errors import MissingRequirementError
 
 if TYPE_CHECKING:
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from stoker.run.context import Run
     from stoker.train.state import State
+
+
+QUANTIZED = ("nf4", "fp4")
 
 
 class QLoraConfig(PluginConfig):
@@ -37,13 +41,21 @@ class QLora(Plugin[QLoraConfig]):
     """Quantize the frozen base to 4 bits through bitsandbytes while an adapter is trained on it.
 
     Matrix products are in the precision regime's compute dtype: weights are unpacked layer by layer.
+    Paged optimizers and those in 8 bits, the paper's other half, come from the plugin `optimizers`.
     Exports take the base's own weights again, so `--merge` folds the adapter into the model as it was
     published, not as it was quantized.
     """
 
     Config: ClassVar[type[PluginConfig]] = QLoraConfig
     provides = ("quantization",)
-    requires = ("adapter",)
+    choices = tuple(Choice("quantization", value, {"quant_type": value}) for value in QUANTIZED)
+    refuses = (
+        Refusal(
+            {"quantization": QUANTIZED, "method": "full"},
+            "QLoRA trains adapters, and a weight of 4 bits cannot be trained itself",
+            "Add a table [plugins.lora], or take out [plugins.qlora] to train the whole model.",
+        ),
+    )
 
     @hookimpl
     def on_run_start(self, run: Run) -> None:
