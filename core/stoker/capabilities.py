@@ -27,7 +27,12 @@ DEFAULTS: Mapping[str, str] = {
     "offload": "none",
     "weights": "whole",
 }
-"""What holds on each axis where no plugin says anything. Plugins may bring axes of their own."""
+"""What holds on each axis where no plugin says anything. Plugins may bring axes of their own.
+
+`weights` says what a plugin's code finds in a parameter during a forward: the whole tensor (`whole`);
+the whole tensor inside the block that it belongs to, a part elsewhere (`gathered`); a part but in the
+very module that owns it (`sharded`).
+"""
 
 MATRIX_AXES = tuple(axis for axis in DEFAULTS if axis != "weights")
 """The axes whose combinations are all tested; `weights` follows from the engine."""
@@ -46,6 +51,8 @@ class Choice:
     implies: Mapping[str, str] = field(default_factory=dict)
     """Values on other axes that follow, for example `{"weights": "sharded"}`."""
     needs_cuda: bool = False
+    example: Mapping[str, Any] = field(default_factory=dict)
+    """Further entries that a table needs to be valid. In strings `{folder}` stands for an empty one."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,12 @@ class Refusal:
     def sentence(self, situation: Mapping[str, str]) -> str:
         """The refusal in words, with the values that it is about."""
         values = " with ".join(f"{axis} {situation[axis]!r}" for axis in self.where)
-        return f"{values}: {self.reason}"
+        return f"{values}: {self.reason.rstrip('.')}"
+
+
+def where_words(where: Mapping[str, str | tuple[str, ...]]) -> str:
+    """The axes and patterns of a refusal in words."""
+    return " with ".join(f"{axis} {' or '.join(_several(patterns))}" for axis, patterns in where.items())
 
 
 def _several(patterns: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -9,21 +9,36 @@ from typing import Any
 
 import click
 
+from stoker.capabilities import Choice, where_words
 from stoker.recipe.words import schema_words, toml_text
 from stoker.registry import installed_plugins, load_plugin_class
 
 
-@click.command(help="List the installed plugins, or describe one.")
+@click.command(help="List the installed plugins, describe one, or say what combines with what.")
 @click.argument("name", required=False)
+@click.option("--matrix", is_flag=True, help="What works together, and what is refused and why.")
 @click.option("as_json", "--json", is_flag=True, help="Print JSON.")
-def command(name: str | None, as_json: bool) -> None:
-    """Without NAME no plugin is imported."""
-    if name is None:
+def command(name: str | None, matrix: bool, as_json: bool) -> None:
+    """Without NAME and `--matrix` no plugin is imported."""
+    if matrix:
+        if name is not None:
+            raise click.UsageError("--matrix is about all plugins; leave out NAME.")
+        _print_matrix(as_json)
+    elif name is None:
         rows = list_plugins()
         click.echo(json.dumps(rows, indent=1) if as_json else _table(rows))
     else:
         described = describe_plugin(name)
         click.echo(json.dumps(described, indent=1) if as_json else _page(described))
+
+
+def _print_matrix(as_json: bool) -> None:
+    from stoker.cli.matrix import describe_matrix, load_all, matrix_text
+
+    classes, failures = load_all()
+    for message in failures.values():
+        click.echo(f"stoker: left out: {message}", err=True)
+    click.echo(json.dumps(describe_matrix(classes)) if as_json else matrix_text(classes))
 
 
 def list_plugins() -> list[dict[str, str]]:
@@ -62,9 +77,23 @@ def describe_plugin(name: str) -> dict[str, Any]:
         "conflicts_with": list(plugin_class.conflicts_with),
         "after": list(plugin_class.after),
         "before": list(plugin_class.before),
+        "choices": [_choice(choice) for choice in plugin_class.choices],
+        "refuses": [
+            {"where": dict(refusal.where), "reason": refusal.reason, "hint": refusal.hint}
+            for refusal in plugin_class.refuses
+        ],
         "failure_policy": plugin_class.failure_policy,
         "hooks": [hook for hook in HOOK_NAMES if hasattr(plugin_class, hook)],
         "options": _options(plugin_class.Config.model_json_schema()),
+    }
+
+
+def _choice(choice: Choice) -> dict[str, Any]:
+    return {
+        "axis": choice.axis,
+        "value": choice.value,
+        "options": dict(choice.options),
+        "needs_cuda": choice.needs_cuda,
     }
 
 
@@ -98,6 +127,11 @@ def _page(described: Mapping[str, Any]) -> str:
     for key in ("provides", "requires", "conflicts_with", "after", "before", "hooks"):
         if described[key]:
             lines += _wrap(f"{key.replace('_', ' ')}: {', '.join(described[key])}")
+    if described["choices"]:
+        chosen = (f"{choice['axis']} {choice['value']}" for choice in described["choices"])
+        lines += _wrap(f"chooses: {', '.join(dict.fromkeys(chosen))}")
+    for refusal in described["refuses"]:
+        lines += _wrap(f"refuses {where_words(refusal['where'])}: {refusal['reason'].rstrip('.')}.")
     lines += ["", f"[plugins.{described['name']}]"]
     for option in described["options"]:
         lines += _option_lines(option)
