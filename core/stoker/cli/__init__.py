@@ -35,6 +35,9 @@ COMMANDS = {
     "schema": _Entry("stoker.cli.schema:command", "Print the JSON Schema of recipes, for editors."),
     "plugins": _Entry("stoker.cli.plugins:command", "List the installed plugins, or describe one."),
     "doctor": _Entry("stoker.cli.doctor:command", "Say what this machine can run, and what is missing."),
+    "equivalence": _Entry(
+        "stoker.cli.equivalence:command", "Compare engines and settings with a single process."
+    ),
     "runs": _Entry("stoker.cli.runs:command", "List runs."),
     "show": _Entry("stoker.cli.show:command", "Show what is known about a run."),
     "watch": _Entry("stoker.cli.watch:command", "Watch a run until it ends."),

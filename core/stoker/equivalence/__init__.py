@@ -1,0 +1,1 @@
+"""`stoker equivalence`: is the same recipe the same training under every engine and setting?"""
