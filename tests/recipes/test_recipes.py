@@ -160,6 +160,31 @@ def test_lines_for_own_files_are_right_once_they_are_switched_on(name, tmp_path)
         assert [problem.key for problem in problems] == ["data.train.0.path"]
 
 
+TWINS = [name for name in ALL if name.endswith("_cpu.toml")]
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_trains_on_processes_of_a_cpu_and_learns(name, tmp_path):
+    finished = run(tmp_path, RECIPES / name)
+    first, last = [event["eval_loss"] for event in finished.events("evaluate")]
+    assert last < 0.9 * first
+    logs = list((finished.directory / "logs" / "attempt-1").glob("rank-*.log"))
+    assert len(logs) == (1 if name == "qlora_cpu.toml" else 2)
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_twin_has_the_engine_of_the_recipe_it_stands_for(name):
+    """The recipe in its comment switches on the same plugins and chooses the same of them."""
+    text = (RECIPES / name).read_text()
+    (original,) = set(re.findall(r"The (?:engine|technique) of recipes/(\w+)\.toml", text))
+    tables = tomllib.loads(text)["plugins"]
+    meant = tomllib.loads((RECIPES / f"{original}.toml").read_text())["plugins"]
+    assert tables.keys() <= meant.keys()
+    for engine in {"zero", "fsdp"} & tables.keys():
+        for key in ("stage", "strategy"):
+            assert tables[engine].get(key) == meant[engine].get(key)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_quickstart_lowers_the_loss_on_held_out_modules_by_a_tenth(tmp_path):
