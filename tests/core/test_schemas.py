@@ -29,7 +29,7 @@ from stoker.run.control import request
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter, read_events
 from stoker.run.outcome import read_outcomes, write_outcome
-from stoker.testing import tiny_recipe
+from stoker.testing import tiny_fit, tiny_recipe
 
 REPOSITORY = Path(__file__).parents[2]
 SCHEMAS = {
@@ -106,6 +106,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     tiny_recipe(home)
     text = (home / "tiny.toml").read_text()
+    # Its event is the one that no other plugin and no core writes.
+    (home / "tiny.toml").write_text(f"{text}\n[plugins.memory]\nat_step = 1\n")
     (home / "wrong.toml").write_text(text.replace("learning_rate", "learning_rte"))
     return home
 
@@ -156,6 +158,9 @@ def history(home: Path) -> History:
     ask("stoker-plugins", "plugins")
     for row in printed["stoker-plugins"][0]:
         ask("stoker-plugins-name", "plugins", row["name"])
+    ask("stoker-plugins-matrix", "plugins", "--matrix")
+    few = ("--engine", "default", "--precision", "bf16", "--steps", "1", "--nproc", "1")
+    ask("stoker-equivalence", "equivalence", "tiny.toml", *few)
     ask("stoker-doctor", "doctor")
     ask("stoker-show", "show", "tiny")
     ask("stoker-runs", "runs")
@@ -222,6 +227,19 @@ def test_a_failed_attempt_keeps_to_the_schemas(home: Path) -> None:
     assert read_events(directory.events_path)[-1]["error"]["message"] == "KeyError: 'x'"
     for path in directory.path.rglob("*.json*"):
         check_file(directory, path)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["train.precision=fp16_mixed"], ["plugins.optimizers.name=adafactor"]]
+)
+def test_manifests_of_scaled_losses_and_odd_states_keep_to_the_schema(
+    tmp_path: Path, overrides: list[str]
+) -> None:
+    checkpoint = tiny_fit(tmp_path, {}, overrides).outcome.checkpoint
+    manifest = parse((checkpoint / "manifest.json").read_text())
+    check(manifest, "manifest")
+    assert manifest.keys() == SCHEMAS["manifest"]["properties"].keys()
+    assert bool(manifest["engine"]) == manifest["portable"]
 
 
 def test_a_loss_that_is_not_finite_keeps_to_the_schema(history: History, tmp_path: Path) -> None:
