@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,33 +31,6 @@ def test_a_shipped_recipe_says_how_it_is_run(name):
     assert f"stoker run recipes/{name}" in (RECIPES / name).read_text()
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A run that ended well."""
-
-    directory: Path
-    output: str
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        lines = (self.directory / "events.jsonl").read_text().splitlines()
-        return [event for event in map(json.loads, lines) if event["kind"] == kind]
-
-
-def run(folder: Path, recipe: Path, *settings: str) -> Finished:
-    """`stoker run` in a folder of its own."""
-    arguments = [argument for setting in settings for argument in ("--set", setting)]
-    result = subprocess.run(
-        [sys.executable, "-m", "stoker", "run", str(recipe), "--plain", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    [directory] = (folder / "runs").iterdir()
-    return Finished(directory, result.stdout)
-
-
 def shown(recipe: Path, *settings: str) -> list[dict[str, Any]]:
     """The first row of training and of evaluation, as the model sees it."""
     arguments = [argument for setting in settings for argument in ("--set", setting)]
@@ -68,14 +40,14 @@ def shown(recipe: Path, *settings: str) -> list[dict[str, Any]]:
     return examples
 
 
-def test_smoke_runs_as_it_is_and_learns(tmp_path):
+def test_smoke_runs_as_it_is_and_learns(tmp_path, run):
     finished = run(tmp_path, RECIPES / "smoke.toml")
     first, *_, last = [event["eval_loss"] for event in finished.events("evaluate")]
     assert last < 0.8 * first
     assert [event["step"] for event in finished.events("step")] == list(range(1, 21))
 
 
-def test_smoke_can_be_copied_and_edited_line_by_line(tmp_path):
+def test_smoke_can_be_copied_and_edited_line_by_line(tmp_path, run):
     """What others build on: each of these starts a line once, and there are no relative paths."""
     text = (RECIPES / "smoke.toml").read_text()
     lines = [line.split(" = ")[0] for line in text.splitlines()]
@@ -90,7 +62,7 @@ def test_smoke_can_be_copied_and_edited_line_by_line(tmp_path):
     assert run(tmp_path, copy).directory.name == "mine"
 
 
-def test_quickstart_starts_from_the_real_model_and_shows_an_answer(tmp_path):
+def test_quickstart_starts_from_the_real_model_and_shows_an_answer(tmp_path, run):
     small = ["train.steps=2", "train.batch_size=2", "train.micro_batch_size=2"]
     sizes = ["plugins.demo.max_eval_rows=4", "plugins.demo.sample_tokens=8"]
     finished = run(tmp_path, RECIPES / "quickstart.toml", *small, *sizes)
@@ -101,7 +73,7 @@ def test_quickstart_starts_from_the_real_model_and_shows_an_answer(tmp_path):
     assert any(note.startswith("after 2 steps: What does") for note in notes)
 
 
-def test_full_trains_every_weight(tmp_path):
+def test_full_trains_every_weight(tmp_path, run):
     finished = run(tmp_path, RECIPES / "full.toml", *SMALL, "plugins.demo.max_eval_rows=2")
     [saved] = [e for e in finished.events("checkpoint") if e["phase"] == "committed"]
     weights = finished.directory / "checkpoints" / f"step-{saved['step']:08d}"
@@ -110,7 +82,7 @@ def test_full_trains_every_weight(tmp_path):
     assert size > 134_515_008 * 3 * 4
 
 
-def test_continued_pretraining_learns_every_token_of_full_blocks(tmp_path):
+def test_continued_pretraining_learns_every_token_of_full_blocks(tmp_path, run):
     sizes = ["data.sequence_length=64", "plugins.demo.max_eval_rows=4"]
     finished = run(tmp_path, RECIPES / "continued_pretraining.toml", *SMALL, *sizes)
     [step] = finished.events("step")
@@ -119,7 +91,7 @@ def test_continued_pretraining_learns_every_token_of_full_blocks(tmp_path):
     assert finished.events("evaluate")[0]["eval_loss"] < 5
 
 
-def test_chat_learns_every_answer_of_a_conversation_and_where_it_ends(tmp_path):
+def test_chat_learns_every_answer_of_a_conversation_and_where_it_ends(tmp_path, run):
     training, evaluation = shown(RECIPES / "chat.toml", "plugins.demo.max_train_rows=2")
     for example in (training, evaluation):
         learnt = [segment["text"] for segment in example["segments"] if segment["supervised"]]
@@ -131,7 +103,7 @@ def test_chat_learns_every_answer_of_a_conversation_and_where_it_ends(tmp_path):
     assert finished.events("evaluate")[0]["eval_loss"] < 5
 
 
-def test_alpaca_puts_instruction_and_input_into_one_question(tmp_path):
+def test_alpaca_puts_instruction_and_input_into_one_question(tmp_path, run):
     training, _ = shown(RECIPES / "alpaca.toml")
     [before, learnt, _] = [segment["text"] for segment in training["segments"]]
     question = before.partition("<|im_start|>user\n")[2]
@@ -160,34 +132,9 @@ def test_lines_for_own_files_are_right_once_they_are_switched_on(name, tmp_path)
         assert [problem.key for problem in problems] == ["data.train.0.path"]
 
 
-TWINS = [name for name in ALL if name.endswith("_cpu.toml")]
-
-
-@pytest.mark.parametrize("name", TWINS)
-def test_a_twin_trains_on_processes_of_a_cpu_and_learns(name, tmp_path):
-    finished = run(tmp_path, RECIPES / name)
-    first, last = [event["eval_loss"] for event in finished.events("evaluate")]
-    assert last < 0.9 * first
-    logs = list((finished.directory / "logs" / "attempt-1").glob("rank-*.log"))
-    assert len(logs) == (1 if name == "qlora_cpu.toml" else 2)
-
-
-@pytest.mark.parametrize("name", TWINS)
-def test_a_twin_has_the_engine_of_the_recipe_it_stands_for(name):
-    """The recipe in its comment switches on the same plugins and chooses the same of them."""
-    text = (RECIPES / name).read_text()
-    (original,) = set(re.findall(r"The (?:engine|technique) of recipes/(\w+)\.toml", text))
-    tables = tomllib.loads(text)["plugins"]
-    meant = tomllib.loads((RECIPES / f"{original}.toml").read_text())["plugins"]
-    assert tables.keys() <= meant.keys()
-    for engine in {"zero", "fsdp"} & tables.keys():
-        for key in ("stage", "strategy"):
-            assert tables[engine].get(key) == meant[engine].get(key)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_quickstart_lowers_the_loss_on_held_out_modules_by_a_tenth(tmp_path):
+def test_quickstart_lowers_the_loss_on_held_out_modules_by_a_tenth(tmp_path, run):
     finished = run(tmp_path, RECIPES / "quickstart.toml")
     first, *_, last = [event["eval_loss"] for event in finished.events("evaluate")]
     assert last < 0.9 * first

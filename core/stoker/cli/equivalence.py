@@ -7,7 +7,7 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -85,7 +85,7 @@ def command(
         rows = compare(base, chosen, steps, folder, report)
     bad = [row for row in rows if row.verdict in ("differs", "failed")]
     if as_json:
-        print_json({"ok": not bad, "steps": steps, "rows": [asdict(row) for row in rows]})
+        print_json({"ok": not bad, "steps": steps, "rows": [_as_json(row) for row in rows]})
     else:
         click.echo(_summary(rows))
     return int(ExitCode.FAILED if bad else ExitCode.DONE)
@@ -150,6 +150,10 @@ def choose_settings(
     return list(settings(matrix, values, size, nproc, precisions, engines or known))
 
 
+def _as_json(row: Row) -> dict[str, Any]:
+    return {**asdict(row), "bounds": row.bounds._asdict()}
+
+
 def _say(row: Row) -> None:
     name = f"{row.precision}, {row.name}" if row.precision != "fp32" else row.name
     numbers = [
@@ -171,7 +175,8 @@ def _summary(rows: list[Row]) -> str:
         for verdict in ("equal", "differs", "failed", "not here")
     }
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-    bounds = ", ".join(
-        f"{bound:g} in {precision}" for precision, bound in {r.precision: r.bound for r in rows}.items()
+    bounds = "; ".join(
+        f"{precision}: loss {bounds.loss:g}, norm {bounds.norm:g}"
+        for precision, bounds in {row.precision: row.bounds for row in rows}.items()
     )
-    return f"\n{told}. Largest relative differences from one process; bounds: {bounds}."
+    return f"\n{told}. Largest relative differences from one process. Bounds: {bounds}."

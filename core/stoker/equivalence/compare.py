@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stoker.equivalence.settings import BOUNDS, Setting, reference
+from stoker.equivalence.settings import BOUNDS, Bounds, Setting, reference
 from stoker.equivalence.variants import variant
 from stoker.errors import ExitCode, StokerError
 from stoker.recipe.model import Recipe
@@ -25,7 +25,7 @@ class Row:
     precision: str
     ranks: int
     verdict: Verdict
-    bound: float
+    bounds: Bounds
     loss_difference: float | None = None
     """Largest relative difference over the steps."""
     norm_difference: float | None = None
@@ -77,21 +77,23 @@ def _require(trial: Trial, setting: Setting) -> None:
 
 
 def _judge(setting: Setting, trial: Trial, against: Trial) -> Row:
-    bound = BOUNDS[setting.precision]
+    bounds = BOUNDS[setting.precision]
     if trial.failure is not None:
         here = trial.failure.exit_code != ExitCode.ENVIRONMENT
         verdict: Verdict = "failed" if here else "not here"
-        return Row(setting.name, setting.precision, setting.nproc, verdict, bound, message=trial.problem)
+        return Row(
+            setting.name, setting.precision, setting.nproc, verdict, bounds, message=trial.problem
+        )
     loss = largest_difference(trial.values("loss"), against.values("loss"))
     norm = largest_difference(trial.values("grad_norm"), against.values("grad_norm"))
     # Not "above the bound": a difference that is no number is none.
-    equal = loss <= bound and norm <= bound
+    equal = loss <= bounds.loss and norm <= bounds.norm
     return Row(
         setting.name,
         setting.precision,
         setting.nproc,
         "equal" if equal else "differs",
-        bound,
+        bounds,
         loss,
         norm,
         trial.seconds,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from stoker.capabilities import DEFAULTS
 from stoker.matrix import Matrix
@@ -12,16 +12,23 @@ from stoker.matrix import Matrix
 NEUTRAL_AXES = ("checkpointing", "attention", "offload", "packing")
 """Axes whose values change memory and speed, and the result by rounding only."""
 
-BOUNDS: Mapping[str, float] = {
-    "fp32": 1e-5,
-    "bf16_mixed": 1e-2,
-    "fp16_mixed": 1e-2,
-    "bf16": 5e-2,
-    "bf16_fp32_states": 5e-2,
-}
-"""Largest relative difference of a step's loss or gradient norm from the reference of that precision.
 
-float32 sums are taken in another order on several ranks; bfloat16 has 8 bits of mantissa, and engines
+class Bounds(NamedTuple):
+    """Largest relative differences of a step from the reference of that precision."""
+
+    loss: float
+    norm: float
+    """Of the gradient's norm before clipping."""
+
+
+BOUNDS: Mapping[str, Bounds] = {
+    "fp32": Bounds(1e-5, 1e-5),
+    "bf16_mixed": Bounds(1e-2, 5e-2),
+    "fp16_mixed": Bounds(1e-2, 5e-2),
+    "bf16": Bounds(5e-2, 1e-1),
+    "bf16_fp32_states": Bounds(5e-2, 1e-1),
+}
+"""float32 sums are taken in another order on several ranks; bfloat16 has 8 bits of mantissa, and engines
 differ in which activations they keep in it.
 """
 

@@ -37,6 +37,7 @@ from stoker.train.weights import (
     InitialValuesSource,
     LayeredSource,
     RandomSource,
+    TensorsSource,
     WeightSource,
     modules_as_built,
     pretrained_source,
@@ -204,6 +205,9 @@ def weight_source(
         base: WeightSource = RandomSource(run.base_modules, run.recipe.run.seed)
     else:
         base = pretrained_source(run.model_directory, shapes, known_elsewhere=initial_values)
+        if isinstance(base, TensorsSource) and run.is_main:
+            message = "the files name their tensors otherwise: each rank has all of them in host memory"
+            run.events.write("note", message=f"{message} until its weights are loaded")
     initial = InitialValuesSource(initial_values, shapes, run.recipe.run.seed, base)
     return LayeredSource([*restored, initial])
 

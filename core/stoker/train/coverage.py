@@ -68,11 +68,13 @@ class GradientCoverage:
 
     def _largest(self, gradients: Mapping[str, Tensor | None]) -> Tensor:
         """Largest absolute element of this rank's part of each gradient; 0 where there is none."""
-        zero = torch.zeros((), device=self.state.engine.device)
+        device = self.state.engine.device
+        zero = torch.zeros((), device=device)
         parts = {name: part for name, part in gradients.items() if part is not None and part.numel()}
         norms = torch._foreach_norm(list(parts.values()), ord=math.inf) if parts else ()
         largest = dict(zip(parts, norms, strict=True))
-        return torch.stack([largest.get(name, zero).float() for name in self.names])
+        # With offload gradients are in host memory.
+        return torch.stack([largest.get(name, zero).to(device, torch.float32) for name in self.names])
 
     def _judge(self, seen: Tensor) -> None:
         # A run whose gradients are not finite is reported as such at the next log point.

@@ -79,5 +79,9 @@ class DefaultEngine(TorchEngine):
             return loss(self.module, batch)
 
     def global_norm(self, gradients: list[Tensor]) -> Tensor:
-        """Replicas have equal gradients: no communication."""
-        return nn.utils.get_total_norm(gradients, foreach=True)
+        """Replicas have equal gradients: no communication. In float32, whatever gradients are in."""
+        if not gradients:
+            return torch.zeros((), device=self.device)
+        norms = torch._foreach_norm(gradients, dtype=torch.float32)
+        norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        return norm

@@ -57,7 +57,8 @@ class FsdpConfig(PluginConfig):
     reduce_gradients: Literal["every_micro_batch", "last_micro_batch"] = Field(
         default="every_micro_batch",
         description="`every_micro_batch` keeps sharded gradients only; `last_micro_batch` communicates "
-        "less but accumulates whole gradients on every rank.",
+        "less but accumulates whole gradients on every rank; every parameter must be used in every "
+        "micro-batch then, unlike experts that are modules of their own.",
     )
 
 

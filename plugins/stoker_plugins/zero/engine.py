@@ -190,6 +190,7 @@ class ZeroEngine:
     @torch.no_grad()
     def finish_gradients(self) -> None:
         """Divide the loss scale out; DeepSpeed has completed the sums."""
+        self.partitions.wait_for_gradients()
         if self.regime.scales_loss:
             torch._foreach_mul_(self._gradient_parts(), 1.0 / self.guard.scale)
 

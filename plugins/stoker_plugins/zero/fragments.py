@@ -42,6 +42,10 @@ class Partitions(Protocol):
         """The part of a trainable parameter."""
         ...
 
+    def wait_for_gradients(self) -> None:
+        """Until copies to host memory have arrived: gradients are read and changed there."""
+        ...
+
     def gradient(self, parameter: nn.Parameter) -> Tensor:
         """A flat view of the part's complete gradient: what is written to it counts in the step."""
         ...
@@ -105,6 +109,11 @@ class FlatPartitions:
             return Fragment(0, 0)
         whole, flat = mapping.lp_fragment_address, mapping.hp_fragment_address
         return Fragment(whole.start, whole.start + whole.numel, mapping.param_group_index, flat.start)
+
+    def wait_for_gradients(self) -> None:
+        # DeepSpeed itself waits in `step`, and after a backward where communication overlaps with it.
+        if getattr(self.optimizer, "cpu_offload", False):
+            self.optimizer._wait_for_offload_copies()
 
     def gradient(self, parameter: nn.Parameter) -> Tensor:
         fragment = self.fragment(parameter)
@@ -186,6 +195,9 @@ class ShardedPartitions:
         group, offset, _ = self.optimizer.grad_position[self.optimizer.get_param_id(sharded)]
         start, stop = shard_range(sharded, self.rank)
         return Fragment(start, stop, group, offset)
+
+    def wait_for_gradients(self) -> None:
+        """DeepSpeed has, at the end of the backward."""
 
     def gradient(self, parameter: nn.Parameter) -> Tensor:
         sharded: Any = parameter

@@ -25,12 +25,12 @@ class Mixture(nn.Module):
         self.experts = nn.ModuleList(nn.Linear(2, 2, bias=False) for _ in range(3))
 
 
-def coverage(model: nn.Module) -> tuple[GradientCoverage, list[str]]:
+def coverage(model: nn.Module, device: str = "cpu") -> tuple[GradientCoverage, list[str]]:
     alerts: list[str] = []
     events = SimpleNamespace(write=lambda kind, message: alerts.append(f"{kind}: {message}"))
     engine = SimpleNamespace(
         world_size=1,
-        device=torch.device("cpu"),
+        device=torch.device(device),
         failed=lambda: torch.zeros(()),
         gradients=lambda: [(name, p.grad) for name, p in model.named_parameters()],
     )
@@ -96,3 +96,13 @@ def test_a_tensor_outside_the_graph_is_named_at_once_where_ranks_would_wait_for_
     model.router.weight.grad = torch.ones(2, 2)
     with pytest.raises(StokerError, match=r"4 of 5 .* take no part in the loss: router\.bias"):
         watched.observe(1.0)
+
+
+def test_gradients_may_be_in_host_memory_beside_a_device_and_a_rank_may_have_none_of_a_tensor() -> None:
+    """As with offload on a GPU, for which `meta` stands: it does not mix with the CPU either."""
+    model = Mixture()
+    watched, _ = coverage(model, device="meta")
+    gradients = [(name, torch.ones_like(p)) for name, p in model.named_parameters()]
+    gradients[0] = (gradients[0][0], torch.empty(0))
+    watched.state.engine.gradients = lambda: gradients
+    watched.observe(1.0)

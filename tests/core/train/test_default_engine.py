@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import nn
 
 from stoker.errors import MissingRequirementError, UsageError
+from stoker.plugin import Plugin, PluginConfig, hookimpl
 from stoker.testing import tiny_fit
 from stoker.train.precision import regime_for
 from stoker.train.torch_engine import refuse_launcher_settings
@@ -65,3 +67,18 @@ def test_an_optimizer_that_cannot_read_the_flag_on_the_device_is_still_stopped(
 
     with pytest.raises(NonFiniteError, match="step 2"):
         tiny_fit(tmp_path, {"sgd": PoisonedSgd(PluginConfig())}, ["train.log_every=3"])
+
+
+def test_the_norm_of_bfloat16_gradients_is_not_rounded_to_bfloat16(tmp_path: Path) -> None:
+    class Norms(Plugin[PluginConfig]):
+        expected: ClassVar[list[float]] = []
+
+        @hookimpl
+        def on_gradients(self, state: Any) -> None:
+            gradients = [part.double() for _, part in state.engine.gradients()]
+            self.expected.append(float(nn.utils.get_total_norm(gradients)))
+
+    norms: Any = Norms(PluginConfig())
+    fit = tiny_fit(tmp_path, {"norms": norms}, ["train.precision=bf16"])
+    found = [event["grad_norm"] for event in fit.of_kind("step")]
+    assert found == pytest.approx(norms.expected, rel=1e-5)

@@ -57,7 +57,7 @@ OBJECTIONS: list[tuple[str, dict[str, Any], str, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("differs", "expected", "why"), AUTO, ids=str)
+@pytest.mark.parametrize(("differs", "expected", "why"), AUTO, ids=range(len(AUTO)))
 def test_auto_takes_the_first_that_can_run(differs: dict[str, Any], expected: str, why: str) -> None:
     decision = choose(replace(A100, **differs))
     assert isinstance(decision, Decision)

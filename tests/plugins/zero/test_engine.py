@@ -36,6 +36,16 @@ def test_no_step_is_applied_once_a_gradient_was_not_finite(
         assert rank == {"exit_code": 71, "changed": [True, False, False, False]}
 
 
+@pytest.mark.parametrize("stage", [1, 2])
+def test_gradients_on_their_way_to_host_memory_are_waited_for(
+    rank_pool: Callable[[int], Any], tmp_path: Path, stage: int
+) -> None:
+    """DeepSpeed waits in its own `step`, and before only where communication overlaps with backward."""
+    table = {"stage": stage, "offload_optimizer": "cpu", "overlap_communication": False}
+    for rank in rank_pool(2).call(f"{WORK}:fit_with_slow_copies", folder=str(tmp_path), table=table):
+        assert rank == [True, True, True]
+
+
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: "-".join(map(str, table.values())))
 def test_a_run_leaves_no_memory_to_the_next(
     rank_pool: Callable[[int], Any], tmp_path: Path, table: dict[str, Any]

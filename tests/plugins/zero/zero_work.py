@@ -61,6 +61,42 @@ def fit_spoilt(
     return {"exit_code": 0, "changed": spoiler.changed}
 
 
+class Copy:
+    """Stands for a copy of a gradient to host memory that is under way, as on a GPU."""
+
+    arrived = False
+
+    def synchronize(self) -> None:
+        self.arrived = True
+
+
+class SlowCopies(Plugin[PluginConfig]):
+    """Leaves such a copy behind every backward; remembers which had arrived when the loop went on."""
+
+    def __init__(self) -> None:
+        super().__init__(PluginConfig())
+        self.arrived: list[bool] = []
+
+    @hookimpl
+    def on_micro_batch_end(self, state: Any) -> None:
+        from deepspeed.accelerator import get_accelerator
+
+        self.copy = Copy()
+        pending = state.engine.deepspeed.optimizer._pending_offload_events
+        pending[get_accelerator().current_stream()] = self.copy
+
+    @hookimpl
+    def on_gradients(self, state: Any) -> None:
+        self.arrived.append(self.copy.arrived)
+
+
+def fit_with_slow_copies(folder: str, table: dict[str, Any]) -> list[bool]:
+    """For each step, whether gradients had arrived in host memory before anything looked at them."""
+    copies = SlowCopies()
+    tiny_fit(Path(folder), {"zero": table, "copies": copies})
+    return copies.arrived
+
+
 def fit_twice(folder: str, table: dict[str, Any]) -> dict[str, Any]:
     """Bytes of all tensors that are alive after each of two runs, and of the model's weights."""
     alive = []
