@@ -60,9 +60,7 @@ def main() -> None:
 
 def print_partitioning(bench: Bench, precision: str, counts: list[int]) -> None:
     """One line for each engine and number of ranks."""
-    print(
-        "| engine | ranks | weights | gradients | master weights, states | buffers, MB | above its share |"
-    )
+    print("| engine | ranks | weights | gradients | master + states | buffers, MB | above its share |")
     print("|---|---|---|---|---|---|---|")
     one: dict[str, Any] = {}
     for nproc in counts:

@@ -119,8 +119,8 @@ def prepare(recipe: Path | None, overrides: tuple[str, ...], tiny: bool, folder:
 def _run_job(*arguments: str) -> None:
     # -P: a file in the current folder must not be taken for a library of its name.
     job = [sys.executable, "-P", "-m", "stoker.train.tiny_shape", *arguments]
-    # What libraries print belongs to standard error.
-    if code := subprocess.run(job, stdout=2).returncode:
+    # Libraries announce themselves there; errors come on the other stream.
+    if code := subprocess.run(job, stdout=subprocess.DEVNULL).returncode:
         sys.exit(code)
 
 

@@ -26,8 +26,8 @@ def command(run: str, run_dir: Path, target: Path, merge: bool, step: int | None
     arguments += ["--step", str(step)] if step is not None else []
     # -P: a file in the current folder must not be taken for a library of its name.
     job = [sys.executable, "-P", "-m", "stoker.train.export", *arguments]
-    # What libraries print belongs to standard error.
-    if code := subprocess.run(job, stdout=2).returncode:
+    # Libraries announce themselves there; errors come on the other stream.
+    if code := subprocess.run(job, stdout=subprocess.DEVNULL).returncode:
         sys.exit(code)
     is_adapter = (target / "adapter_config.json").exists()
     if as_json:

@@ -88,6 +88,9 @@ def _covers(prefix: str, key: str) -> bool:
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
     *tables, last = key.split(".")
     table = values
+    if tables[:1] == ["plugins"] and len(tables) > 1:
+        # As in a recipe, naming an option of a plugin switches the plugin on.
+        values["plugins"].setdefault(tables[1], {})
     for name in tables:
         inner = table.get(name)
         if not isinstance(inner, dict):

@@ -110,7 +110,8 @@ def _require_same_recipe(directory: RunDirectory, recipe: Recipe, state: State) 
     shown = "; ".join(changes[:_SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
     raise UsageError(
         f"run {directory.name!r} is {state}, and the recipe has changed since: {shown}.",
-        hint=f"Go on as it was: stoker resume {directory.name}. Or start a new one: add --fresh.",
+        hint=f"Go on as it was: stoker resume {directory.name}, where --set and --allow-change change a "
+        "value. Or start a new one: add --fresh.",
     )
 
 

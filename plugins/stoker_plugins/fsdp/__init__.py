@@ -67,7 +67,6 @@ class Fsdp(Plugin[FsdpConfig]):
 
     Config: ClassVar[type[PluginConfig]] = FsdpConfig
     provides = ("engine",)
-    conflicts_with = ("engine",)
     # SHARD_GRAD_OP too: outside of forward and backward a rank holds its part of the weights only.
     choices = (
         Choice("engine", "fsdp-full_shard", {"strategy": "FULL_SHARD"}, {"weights": "gathered"}),

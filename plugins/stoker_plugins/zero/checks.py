@@ -80,5 +80,5 @@ def _key_problems(
             yield Problem(
                 key=f"{prefix}.{name}",
                 message="is no entry of DeepSpeed's configuration.",
-                hint=did_you_mean(name, known - owned.keys()),
+                hint=did_you_mean(name, known - owned.keys()) or "Take it out, or correct its name.",
             )

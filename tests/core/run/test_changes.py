@@ -28,6 +28,13 @@ def test_what_changes_training_must_be_allowed_by_name(recipe: Recipe) -> None:
     assert change_recipe(recipe, ["train.steps=9"], ["train.steps"]).train.steps == 9
 
 
+def test_naming_an_option_of_a_plugin_switches_it_on(recipe: Recipe) -> None:
+    overrides = ["plugins.early_stopping.patience=2"]
+    changed = change_recipe(recipe, overrides, ["plugins.early_stopping"])
+    assert changed.plugins["early_stopping"]["patience"] == 2
+    assert "early_stopping" not in recipe.plugins
+
+
 @pytest.mark.parametrize(
     ("override", "allowed", "message"),
     [
