@@ -82,7 +82,7 @@ def main() -> int:
 
 
 def _name(values: Mapping[str, str]) -> str:
-    return ", ".join(values.values())
+    return ", ".join(f"{axis} {value}" for axis, value in values.items())
 
 
 def _offered(bench: Bench, cells: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -105,9 +105,7 @@ def print_numerics(bench: Bench, cells: list[dict[str, str]], deadline: float) -
             if time.monotonic() > deadline - 240:
                 print(f"| {_name(values)} | not reached | |")
                 continue
-            method = {
-                key: values[key] for key in ("method", "quantization", "optimizer") if key in values
-            }
+            method = {key: values[key] for key in ("method", "quantization") if key in values}
             key = _name(method)
             if key not in references:
                 references[key] = bench.run(host, {**method, "precision": "fp32"})
@@ -128,8 +126,9 @@ def _differences(trial: Trial, reference: Trial) -> str:
 
 def print_speed(bench: Bench, cells: list[dict[str, str]], deadline: float) -> None:
     """Tokens/s, utilisation, peaks."""
-    print(f"\n### A Llama of {bench.shape.num_parameters / 1e6:.0f} M, {bench.shape.sequence_length} ")
-    print("tokens a row\n\n| cell | tokens/s | MFU | allocated peak | reserved peak |")
+    length = bench.shape.sequence_length
+    print(f"\n### A Llama of {bench.shape.num_parameters / 1e6:.0f} M, {length} tokens a row\n")
+    print("| cell | tokens/s | MFU | allocated peak | reserved peak |")
     print("|---|---|---|---|---|")
     with TrialRanks(1, bench.folder / "device") as ranks:
         for values in _offered(bench, cells):
