@@ -47,7 +47,7 @@ demo: $(DEMO_STAMP)
 	@$(BIN)/stoker run recipes/quickstart.toml
 
 .PHONY: test
-test: lint
+test: lint extensions
 	@echo '==> tests'
 	@$(BIN)/python -m pytest -m 'not slow' --numprocesses $(TEST_PROCESSES) --dist loadfile
 
@@ -62,8 +62,14 @@ lint: $(TEST_STAMP)
 	@echo '==> import contracts'
 	@$(BIN)/lint-imports
 
+# Ahead, so that no test waits for a compiler; what is compiled already takes seconds.
+.PHONY: extensions
+extensions: $(TEST_STAMP)
+	@echo "==> DeepSpeed's C++ parts (about 4 minutes, once)"
+	@$(BIN)/python -m stoker_plugins.zero.extensions || echo 'tests of what is missing will fail'
+
 .PHONY: test-slow
-test-slow: $(TEST_STAMP)
+test-slow: $(TEST_STAMP) extensions
 	@echo '==> slow tests'
 	@$(BIN)/python -m pytest -m slow --timeout 3600
 

@@ -1,11 +1,14 @@
-"""DeepSpeed's C++ parts: compiled at their first use, by one rank while the others wait."""
+"""DeepSpeed's C++ parts: compiled at their first use, by one rank while the others wait.
+
+`python -m stoker_plugins.zero.extensions` compiles all of them ahead, for an image or before tests.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from stoker.errors import MissingRequirementError
-from stoker_plugins.zero.requirements import require_compiler
+from stoker_plugins.zero.requirements import require_compiler, require_libaio
 
 if TYPE_CHECKING:
     from stoker.run.context import Run
@@ -25,22 +28,35 @@ SECONDS_OF_A_LEFT_LOCK = 15 * 60
 
 def build_extensions(run: Run, config: ZeroConfig) -> None:
     """Compile what the options need, before ranks wait for each other. Imports torch and DeepSpeed."""
+
+    def tell(message: str) -> None:
+        if run.is_main:
+            run.events.write("note", message=message)
+
+    _build_all(config.offload_optimizer != "none", _uses_nvme(config), tell)
+
+
+def _uses_nvme(config: ZeroConfig) -> bool:
+    return "nvme" in (config.offload_optimizer, config.offload_parameters)
+
+
+def _build_all(host_optimizer: bool, nvme: bool, tell: Callable[[str], None]) -> None:
     choose_accelerator()
     from deepspeed.accelerator import get_accelerator
 
     accelerator = get_accelerator()
-    for name in _builders(config, accelerator.device_name()):
-        _build(run, accelerator.create_op_builder(name))
+    for name in _builders(accelerator.device_name(), host_optimizer, nvme):
+        _build(accelerator.create_op_builder(name), tell)
 
 
-def _builders(config: ZeroConfig, device: str) -> Iterator[str]:
+def _builders(device: str, host_optimizer: bool, nvme: bool) -> Iterator[str]:
     """Names of DeepSpeed's builders."""
     if device == "cpu":
         # Collective operations of ranks on CPUs: DeepSpeed loads it whatever the options are.
         yield "ShareMemCommBuilder"
-    if config.offload_optimizer != "none":
+    if host_optimizer:
         yield "CPUAdamBuilder"
-    if "nvme" in (config.offload_optimizer, config.offload_parameters):
+    if nvme:
         yield "AsyncIOBuilder"
 
 
@@ -51,15 +67,13 @@ def choose_accelerator() -> None:
     os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _build(run: Run, builder: Any) -> None:
+def _build(builder: Any, tell: Callable[[str], None]) -> None:
     """Raises `MissingRequirementError` where the compiler is missing or fails."""
     folder = _build_folder(builder.name)
     with FileLock(folder / "stoker.lock"), _programs_of_this_environment():
         if not (folder / f"{builder.name}.so").exists() and not _is_installed(builder):
             require_compiler(builder.name)
-            if run.is_main:
-                message = f"compiling DeepSpeed's {builder.name}, once on this machine; takes minutes"
-                run.events.write("note", message=message)
+            tell(f"compiling DeepSpeed's {builder.name}, once on this machine; takes minutes")
         _remove_left_lock(folder / "lock")
         try:
             builder.load(verbose=False)
@@ -100,3 +114,19 @@ def _programs_of_this_environment() -> Iterator[None]:
         yield
     finally:
         os.environ["PATH"] = before
+
+
+def main() -> int:
+    """Compile everything that this machine can; says what it lacks and ends with 5 then."""
+    try:
+        _build_all(host_optimizer=True, nvme=False, tell=print)
+        require_libaio()
+        _build_all(host_optimizer=True, nvme=True, tell=print)
+    except MissingRequirementError as error:
+        print(error, file=sys.stderr)
+        return int(error.exit_code)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
