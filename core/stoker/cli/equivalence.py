@@ -20,23 +20,8 @@ if TYPE_CHECKING:
     from stoker.recipe.model import Recipe
 
 NAME_WIDTH = 44
-TINY_RECIPE = """\
-[run]
-name = "equivalence"
-[model]
-path = "{folder}/model"
-initial_weights = "random"
-[data]
-train = [{{ path = "{folder}/data.jsonl", format = "messages" }}]
-sequence_length = 128
-[train]
-steps = 5
-batch_size = 8
-micro_batch_size = 2
-learning_rate = 1e-3
-schedule = "constant"
-precision = "fp32"
-"""
+TINY = ("train.batch_size=8", "train.learning_rate=1e-3", "train.schedule=constant")
+"""Changes of the test kit's recipe, where none is given."""
 
 
 @click.command(help="Compare engines and settings with a single process, step by step.")
@@ -98,9 +83,7 @@ def prepare(recipe: Path | None, overrides: tuple[str, ...], tiny: bool, folder:
 
     if recipe is None:
         _run_job("--to", str(folder))
-        path = folder / "tiny.toml"
-        path.write_text(TINY_RECIPE.format(folder=folder.as_posix()))
-        return load_recipe(path, overrides)
+        return load_recipe(folder / "tiny.toml", [*TINY, *overrides])
     loaded = load_recipe(recipe, overrides)
     if not tiny:
         return loaded

@@ -24,6 +24,7 @@ _SHAPES_TRAINING = STAGE_HOOKS | {
     "make_model",
     "make_model_files",
     "make_optimizer",
+    "make_order",
     "make_schedule",
     "make_tokenizer",
 }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stoker.errors import StokerError
 from stoker.train.torch_engine import TorchEngine
-from stoker.train.weights import PackedParameter, replace_parameters
+from stoker.train.weights import PackedParameter, move_buffers, replace_parameters
 
 if TYPE_CHECKING:
     from stoker.data.batches import Batch
@@ -41,10 +41,7 @@ class DefaultEngine(TorchEngine):
         """Allocate every parameter: trainable ones in the master dtype, frozen ones in compute's."""
         self.model = model
         replace_parameters(model, self._allocate)
-        for module in model.modules():
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    module._buffers[name] = buffer.to(self.device)
+        move_buffers(model, self.device)
 
     def _allocate(self, parameter: nn.Parameter) -> nn.Parameter:
         if isinstance(parameter, PackedParameter):

@@ -1,6 +1,6 @@
 """Writes a tiny model of a recipe's architecture: `python -m stoker.train.tiny_shape --to FOLDER`.
 
-Without a recipe: the tiny Llama of the test kit and its data.
+Without a recipe: that of the test kit, with its tiny Llama and data.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from stoker.errors import StokerError
 from stoker.recipe.lock import read_lock
 from stoker.run.directory import RunDirectory
-from stoker.testing import write_tiny_data, write_tiny_model
+from stoker.testing import tiny_recipe
 from stoker.train.build import run_outside_training
 
 NUM_LAYERS = 2
@@ -39,15 +39,14 @@ SMALLER = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write `model` and, without a recipe, `data.jsonl` to the folder."""
+    """Write `model` to the folder; without a recipe `tiny.toml` and its data, too."""
     parser = argparse.ArgumentParser(prog="python -m stoker.train.tiny_shape")
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--lock", type=Path, help="recipe.lock.json of the recipe")
     options = parser.parse_args(arguments)
     try:
         if options.lock is None:
-            write_tiny_model(options.to / "model")
-            write_tiny_data(options.to / "data.jsonl", 64)
+            tiny_recipe(options.to)
         else:
             write_shape(options.lock, options.to)
     except StokerError as error:

@@ -16,6 +16,7 @@ from stoker.errors import UsageError
 from stoker.train.distributed import connect
 from stoker.train.engine import Piece
 from stoker.train.finite import FiniteGuard
+from stoker.train.guarded import GuardedEngine
 from stoker.train.optimizer_states import make_states, states_of, states_to_restore
 from stoker.train.precision import regime_for
 from stoker.train.weights import fill, persistent_buffers
@@ -37,7 +38,7 @@ def refuse_launcher_settings(environment: Mapping[str, str]) -> None:
             )
 
 
-class TorchEngine(ABC):
+class TorchEngine(GuardedEngine, ABC):
     """An `Engine` over `model`'s own parameters and a torch optimizer.
 
     A subclass says where they live: it implements the abstract methods, sets `model` in `shard`, and
@@ -179,23 +180,7 @@ class TorchEngine(ABC):
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def failed(self) -> Tensor:
-        """The guard's verdict."""
-        return self.guard.failed.to(self.device)
-
-    def skipped(self) -> Tensor:
-        """The guard's count."""
-        return self.guard.num_skipped.to(self.device)
-
     # -- checkpoints ----------------------------------------------------------------------------
-
-    def save_state(self) -> dict[str, float]:
-        """The guard's."""
-        return self.guard.save_state()
-
-    def load_state(self, state: Mapping[str, float]) -> None:
-        """The guard's."""
-        self.guard.load_state(state)
 
     def held(self) -> Iterator[tuple[str, Tensor]]:
         """Parts of weights, gradients and optimizer states."""

@@ -13,7 +13,7 @@ from stoker.recipe.lock import read_lock
 from stoker.run.directory import RunDirectory
 from stoker.train.distributed import disconnect, open_store, place_from_environment, publish
 from stoker.train.signals import SignalFlags
-from stoker.train.worker import train_rank
+from stoker.train.worker import run_rank
 
 
 def main() -> None:
@@ -24,7 +24,8 @@ def main() -> None:
     for line in sys.stdin:
         directory = RunDirectory(Path(line.strip()))
         recipe = read_lock(directory.lock_path)
-        train_rank(recipe, directory, place, SignalFlags(), attempt=1, store=store)
+        signals = SignalFlags()
+        run_rank(recipe, directory, place, signals, attempt=1, store=store, is_last=False)
         # Models hang in cycles of hooks and modules.
         gc.collect()
     disconnect()

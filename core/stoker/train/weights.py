@@ -339,6 +339,14 @@ def persistent_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
                 yield f"{module_name}.{name}".lstrip("."), buffer
 
 
+def move_buffers(model: nn.Module, device: torch.device) -> None:
+    """Put every buffer on `device`, in place."""
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = buffer.to(device)
+
+
 def replace_parameters(model: nn.Module, make: Callable[[nn.Parameter], nn.Parameter]) -> None:
     """Put `make(parameter)` in the place of every parameter, keeping tied ones tied."""
     replaced: dict[int, nn.Parameter] = {}

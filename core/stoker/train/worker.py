@@ -153,24 +153,12 @@ def run_rank(
     *,
     attempt: int,
     store: object = None,
+    is_last: bool = True,
 ) -> int:
-    """Train this rank's part to the end, write its outcome file, return the exit code."""
-    code = train_rank(recipe, directory, place, signals, attempt=attempt, store=store)
-    if code in (ExitCode.DONE, ExitCode.STOPPED):
-        disconnect()
-    return code
+    """Train this rank's part to the end, write its outcome file, return the exit code.
 
-
-def train_rank(
-    recipe: Recipe,
-    directory: RunDirectory,
-    place: Place,
-    signals: SignalFlags,
-    *,
-    attempt: int,
-    store: object = None,
-) -> int:
-    """`run_rank`, but the process group stays for whatever comes next."""
+    `is_last`: leave the process group afterwards; no other run follows in this process.
+    """
     events = _Events(directory.events_path, attempt, place.rank, recipe)
 
     def report(message: str) -> None:
@@ -198,6 +186,8 @@ def train_rank(
         run.hooks.tell_failure(run=run, error=error)
         return _failed(directory, place, attempt, error, run.step, recipe)
     write_outcome(directory, attempt, place.rank, outcome.exit_code, step=outcome.step)
+    if is_last:
+        disconnect()
     return int(outcome.exit_code)
 
 

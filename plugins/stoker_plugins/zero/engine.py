@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from stoker.train.engine import Piece
 from stoker.train.finite import FiniteGuard
+from stoker.train.guarded import GuardedEngine
 from stoker.train.optimizer_states import compare_states, set_step
 from stoker.train.precision import regime_for
 from stoker.train.torch_engine import refuse_launcher_settings
-from stoker.train.weights import persistent_buffers, replace_parameters
+from stoker.train.weights import move_buffers, persistent_buffers, replace_parameters
 from stoker_plugins.zero.extensions import choose_accelerator
 from stoker_plugins.zero.fragments import (
     Fragment,
@@ -49,7 +50,7 @@ Members = list[tuple[str, Fragment]]
 """Names of the parameters in a flat partition, with this rank's part of each; none is empty."""
 
 
-class ZeroEngine:
+class ZeroEngine(GuardedEngine):
     """Weights in the compute dtype; gradients, master weights and states in float32, in parts.
 
     DeepSpeed runs forward, backward, reduction and the optimizer. Scaling, clipping and what counts as a
@@ -91,10 +92,7 @@ class ZeroEngine:
             replace_parameters(model, sharder(self.settings, self.regime.compute))
         else:
             replace_parameters(model, self._allocate)
-        for module in model.modules():
-            for name, buffer in module._buffers.items():
-                if buffer is not None:
-                    module._buffers[name] = buffer.to(self.device)
+        move_buffers(model, self.device)
 
     def _allocate(self, parameter: nn.Parameter) -> nn.Parameter:
         data = torch.zeros(parameter.shape, dtype=self.regime.compute, device=self.device)
@@ -225,22 +223,6 @@ class ZeroEngine:
             self.partitions.poison_gradients()
         self.deepspeed.step()
         self.partitions.forget_gradients()
-
-    def failed(self) -> Tensor:
-        """The guard's verdict."""
-        return self.guard.failed
-
-    def skipped(self) -> Tensor:
-        """The guard's count."""
-        return self.guard.num_skipped
-
-    def save_state(self) -> dict[str, float]:
-        """The guard's."""
-        return self.guard.save_state()
-
-    def load_state(self, state: Mapping[str, float]) -> None:
-        """The guard's."""
-        self.guard.load_state(state)
 
     def held(self) -> Iterator[tuple[str, Tensor]]:
         """In host memory too, but not what is on NVMe."""

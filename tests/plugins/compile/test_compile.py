@@ -86,11 +86,10 @@ def test_two_ranks_compile_under_every_engine(
         assert found == pytest.approx(reference, rel=1e-5)
 
 
+@pytest.mark.usefixtures("no_gpu")
 def test_a_missing_compiler_is_named_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("inductor needs no C++ compiler for a GPU")
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(MissingRequirementError, match="C\\+\\+ compiler") as caught:
         tiny_fit(tmp_path, {"compile": {}})

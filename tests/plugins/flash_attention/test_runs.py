@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from stoker.errors import ExitCode, MissingRequirementError, PluginError, RecipeError
 from stoker.testing import Fit, tiny_fit, write_tiny_model
@@ -39,12 +38,11 @@ def test_auto_says_what_it_took_and_why_not_the_package(tmp_path: Path) -> None:
     assert fit.run.engine.model.config._attn_implementation == CAUSAL_SDPA
 
 
+@pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize("implementation", ["flash_attention_2", "flex"])
 def test_what_needs_a_gpu_is_refused_before_anything_is_read(
     tmp_path: Path, implementation: str
 ) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU here")
     # Without a tokenizer, which would be read first.
     write_tiny_model(tmp_path / "model").joinpath("tokenizer.json").unlink()
     with pytest.raises(MissingRequirementError) as caught:

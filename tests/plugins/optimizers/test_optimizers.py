@@ -40,8 +40,6 @@ LEARNING_RATES = {"adafactor": 0.1, "sgd": 0.1, "lion": 2e-3, "lion_8bit": 2e-3}
 NOT_PORTABLE = {"adamw_8bit", "lion_8bit", "adafactor"}
 PAGED = [name for name in OPTIONS if name not in ON_CPU]
 
-needs_no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="is about machines without CUDA")
-
 
 def table(name: str, **options: Any) -> dict[str, Any]:
     return {"name": name, **ON_CPU.get(name, {}), **options}
@@ -270,7 +268,7 @@ def test_paged_optimizers_are_made_with_their_options(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGED)
-@needs_no_cuda
+@pytest.mark.usefixtures("no_gpu")
 def test_paged_optimizers_need_cuda_and_say_so_before_the_model_is_made(
     tmp_path: Path, name: str
 ) -> None:
@@ -330,6 +328,7 @@ def test_looking_ahead_without_momentum_is_a_problem(tmp_path: Path) -> None:
     assert key == "plugins.optimizers.nesterov"
 
 
+@pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize(
     ("override", "code", "words"),
     [
@@ -339,7 +338,6 @@ def test_looking_ahead_without_momentum_is_a_problem(tmp_path: Path) -> None:
             "plugins.optimizers.name=paged_adamw_8bit",
             ExitCode.ENVIRONMENT,
             "optimizer 'paged_adamw_8bit' needs a CUDA device",
-            marks=needs_no_cuda,
         ),
     ],
 )

@@ -38,8 +38,15 @@ def test_losses_in_host_memory_are_those_of_the_default_engine(
     assert len(said) == ("offload_optimizer" in table)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-@pytest.mark.parametrize("precision", ["fp32", "bf16_mixed"])
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    [
+        ("full", "fp32"),
+        ("lora", "bf16_mixed"),
+        pytest.param("full", "bf16_mixed", marks=pytest.mark.slow),
+        pytest.param("lora", "fp32", marks=pytest.mark.slow),
+    ],
+)
 def test_nvme_holds_weights_and_states_and_changes_no_loss(
     rank_pool: Callable[[int], Any], tmp_path: Path, method: str, precision: str
 ) -> None:
