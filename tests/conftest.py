@@ -20,6 +20,23 @@ os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(sys.prefix) / "torch-exte
 os.environ.setdefault("MAX_JOBS", "2")
 
 
+LONG = frozenset(
+    {
+        "test_equivalence.py",
+        "test_interruption.py",
+        "test_matrix.py",
+        "test_recipes.py",
+        "test_schemas.py",
+        "test_twins.py",
+    }
+)
+"""Files of more than a minute: begun first, so that no process ends with one while the other waits."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache folder of the test session, so that tests neither use nor fill the user's."""
