@@ -82,6 +82,11 @@ class NonFiniteError(StokerError):
 
     exit_code = ExitCode.NON_FINITE
 
+    def __init__(self, message: str, *, hint: str = "", step: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.step = step
+        """The step that was stopped before it was applied; None where no step was to blame."""
+
 
 class StorageError(StokerError):
     """Disk full, read-only or broken."""
@@ -93,3 +98,8 @@ class Interrupted(StokerError):
     """A stop was asked for; everything worth saving has been saved."""
 
     exit_code = ExitCode.STOPPED
+
+    def __init__(self, message: str, *, preempted: bool = False) -> None:
+        """`preempted`: the machine is about to be taken away; else someone asked."""
+        super().__init__(message)
+        self.preempted = preempted

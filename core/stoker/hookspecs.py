@@ -31,6 +31,7 @@ order it saw with this block, line by line.
     make_collator(run)                          how rows of a micro-batch become tensors
                                                 plugin.load_state(state), when resuming
     on_train_start(state)
+    a first checkpoint, as below, unless the run goes on from one
     on_evaluate_start(state)                    once before the first step
     on_evaluate_end(state, metrics)
 
@@ -41,6 +42,7 @@ order it saw with this block, line by line.
         on_gradients(state)                     complete and unscaled, before clipping
         on_step_end(state, metrics)             device tensors: reading one is a synchronisation
         on_log(state, rows)                     host numbers, at log points only
+        collect_notices(run)                    here, before the first step, and while evaluating
         should_evaluate(state)                  the answer counts one step later between log points
         should_checkpoint(state)
         should_stop(state)
@@ -49,8 +51,8 @@ order it saw with this block, line by line.
             on_evaluate_end(state, metrics)
             should_checkpoint(state)            asked again, and heard at once
             should_stop(state)
-        at a checkpoint:                        plugin.save_state()
-            on_checkpoint_committed(state, checkpoint)
+        at a checkpoint:                        plugin.save_state(); then written in the background
+            on_checkpoint_committed(state, checkpoint)      at a later boundary
             make_result(state)
 
     at the end, and when stopped: a checkpoint, as above
@@ -99,7 +101,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from stoker.checkpoint.reading import Checkpoint
+    from stoker.checkpoint.finding import Checkpoint
     from stoker.data.batches import Collator
     from stoker.data.index import TokenIndex
     from stoker.data.order import Order
@@ -107,6 +109,7 @@ if TYPE_CHECKING:
     from stoker.recipe.model import Recipe
     from stoker.recipe.problems import Problem
     from stoker.run.context import Outcome, Run
+    from stoker.run.notices import Notice
     from stoker.train.engine import Engine
     from stoker.train.loss import Loss
     from stoker.train.schedule import Schedule
@@ -134,6 +137,16 @@ def collect_problems(recipe: Recipe) -> list[Problem]:
 @hookspec
 def on_run_start(run: Run) -> None:
     """First call on every rank; only `run.recipe`, `run.directory` and the rank are known."""
+
+
+@hookspec
+def collect_notices(run: Run) -> Notice | None:
+    """Say that this machine is about to be taken away, or may be.
+
+    Asked on every rank before the first step, at every boundary between steps, and between the batches
+    of an evaluation: answer at once, from what a thread of your own has found. The same answer may be
+    given for ever; all ranks leave, or save, at the same boundary after it is given on one of them.
+    """
 
 
 @hookspec
@@ -282,7 +295,10 @@ def should_evaluate(state: State) -> bool:
 
 @hookspec
 def should_checkpoint(state: State) -> bool:
-    """Ask for a checkpoint besides the recipe's `checkpoint.every`."""
+    """Ask for a checkpoint besides the recipe's `checkpoint.every`.
+
+    Say so once: a checkpoint that is being written does not keep another from being begun.
+    """
     raise AssertionError("a specification is never called")
 
 
@@ -304,7 +320,10 @@ def on_evaluate_end(state: State, metrics: Mapping[str, float]) -> None:
 
 @hookspec
 def on_checkpoint_committed(state: State, checkpoint: Checkpoint) -> None:
-    """A checkpoint is durable under its final name. On every rank."""
+    """A checkpoint is durable under its final name. On every rank.
+
+    `state.step` is a later step than `checkpoint.step` where it was written in the background.
+    """
 
 
 @hookspec

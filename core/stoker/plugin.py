@@ -68,6 +68,13 @@ class Plugin(Generic[ConfigT]):
     """Values it gives to axes of the capability matrix, such as an engine: `stoker.capabilities`."""
     refuses: ClassVar[tuple[Refusal, ...]] = ()
     """Combinations with other values that do not work, each with its reason; `check` refuses them."""
+    safe_on_resume: ClassVar[tuple[str, ...]] = ()
+    """Options that may change when a run goes on because they do not change what is trained.
+
+    `enabled` among them is about switching the plugin itself on or off.
+    """
+    forbidden_on_resume: ClassVar[tuple[str, ...]] = ()
+    """Options that may not change then, whatever the user says; all others need to be allowed."""
     failure_policy: ClassVar[Literal["fatal", "degrade"]] = "fatal"
     """`degrade`: a raise is reported once and the plugin is left out from then on.
 

@@ -22,13 +22,18 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 from referencing import Registry, Resource
 
+from stoker import Plugin, PluginConfig, hookimpl
 from stoker.cli import COMMANDS, group
+from stoker.errors import Interrupted
 from stoker.recipe.schema import RecipeTables
-from stoker.run.attempt import begin_attempt, end_attempt
+from stoker.run.attempt import begin_attempt, end_attempt, report_hang
 from stoker.run.control import request
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter, read_events
+from stoker.run.notices import Notice
 from stoker.run.outcome import read_outcomes, write_outcome
+from stoker.run.restarts import Restart
+from stoker.run.watchdog import Hang
 from stoker.testing import tiny_fit, tiny_recipe
 
 REPOSITORY = Path(__file__).parents[2]
@@ -43,10 +48,13 @@ FILES = {
     "recipe.lock.json": "recipe.lock",
     "events.jsonl": "event",
     "checkpoints/step-*/manifest.json": "manifest",
+    "checkpoints/step-*/manifest.sha256": None,
     "checkpoints/step-*/rank-*.safetensors": None,
     "control/*.json": "control",
     "logs/attempt-*/rank-*.log": None,
     "logs/attempt-*/rank-*.outcome.json": "outcome",
+    "logs/attempt-*/rank-*.stack": None,
+    "logs/attempt-*/rank-*.beat": None,
     "logs/supervisor.log": None,
     "lease.json": "lease",
     "run.json.lock": None,
@@ -139,6 +147,7 @@ def history(home: Path) -> History:
         wait_for_a_step(directory)
         ask("stoker-checkpoint", "checkpoint", "tiny")
         ask("stoker-checkpoint", "checkpoint", "tiny", "--no-wait")
+        ask("stoker-verify", "verify", "tiny")
         ask("stoker-runs", "runs")
         steps = ask("stoker-stop", "stop", "tiny")["step"] + 2
     finally:
@@ -183,14 +192,35 @@ def test_every_file_of_a_run_is_documented_and_keeps_to_its_schema(history: Hist
         check_file(history.directory, path)
     places = [path.relative_to(history.directory.path).as_posix() for path in paths]
     unseen = {pattern for pattern in FILES if not any(fnmatch(place, pattern) for place in places)}
-    # One rank meets nobody.
-    assert unseen <= {"store/attempt-*"}
+    # One rank meets nobody, and nobody hangs; signs of life are gone after the attempt.
+    assert unseen <= {"store/attempt-*", "logs/attempt-*/rank-*.stack", "logs/attempt-*/rank-*.beat"}
 
 
-def test_the_run_has_shown_every_kind_of_event_but_alerts(history: History) -> None:
+def test_the_run_has_shown_every_kind_of_event_but_two(history: History) -> None:
     events = read_events(history.directory.events_path)
     kinds = SCHEMAS["event"]["properties"]["kind"]["enum"]
-    assert {event["kind"] for event in events} == set(kinds) - {"alert"}
+    assert {event["kind"] for event in events} == set(kinds) - {"alert", "preemption"}
+
+
+def test_the_events_of_a_preemption_keep_to_the_schema(tmp_path: Path) -> None:
+    class Warned(Plugin[PluginConfig]):
+        @hookimpl
+        def collect_notices(self) -> Notice:
+            return Notice(provider="test", reason="gone soon", received=1.0)
+
+    class Hinted(Plugin[PluginConfig]):
+        @hookimpl
+        def collect_notices(self, run: Any) -> Notice | None:
+            hint = Notice(provider="test", reason="perhaps", leave=False, deadline=1e9, received=1.0)
+            return hint if run.step else None
+
+    fit = tiny_fit(tmp_path, {"hinted": Hinted(PluginConfig())}, ["train.steps=3"])
+    with pytest.raises(Interrupted):
+        tiny_fit(tmp_path, {"warned": Warned(PluginConfig())}, ["train.steps=3"])
+    stopped = read_events(tmp_path / "runs" / "tiny-2" / "events.jsonl")
+    events = [event for event in (*fit.events, *stopped) if event["kind"] == "preemption"]
+    assert len(events) == 2
+    assert [problem_of(event, "event") for event in events] == [None, None]
 
 
 def test_what_commands_print_keeps_to_their_schemas(history: History) -> None:
@@ -222,6 +252,10 @@ def test_a_failed_attempt_keeps_to_the_schemas(home: Path) -> None:
     words = {"message": "KeyError: 'x'", "hint": "Look.", "traceback": "Traceback ..."}
     write_outcome(directory, 1, 0, 1, **words)
     directory.log_path(1, 0).write_text("KeyError: 'x'\n")
+    stack = directory.attempt_path(1) / "rank-0.stack"
+    report_hang(directory, 1, Hang(1, "step 3", 600.0, "it is at x.py:1 in f", ["rank 0 ..."], stack))
+    end_attempt(directory, 1, read_outcomes(directory, 1), restart=Restart(1, 2, 5.0))
+    assert parse(directory.record_path.read_text())["state"] == "preparing"
     end_attempt(directory, 1, read_outcomes(directory, 1))
     assert parse(directory.record_path.read_text())["error"]["tail"] == ["KeyError: 'x'"]
     assert read_events(directory.events_path)[-1]["error"]["message"] == "KeyError: 'x'"

@@ -75,7 +75,7 @@ def test_quickstart_starts_from_the_real_model_and_shows_an_answer(tmp_path, run
 
 def test_full_trains_every_weight(tmp_path, run):
     finished = run(tmp_path, RECIPES / "full.toml", *SMALL, "plugins.demo.max_eval_rows=2")
-    [saved] = [e for e in finished.events("checkpoint") if e["phase"] == "committed"]
+    *_, saved = [e for e in finished.events("checkpoint") if e["phase"] == "committed"]
     weights = finished.directory / "checkpoints" / f"step-{saved['step']:08d}"
     # float32 weights and two moments of 134,515,008 parameters.
     size = sum(file.stat().st_size for file in weights.glob("*.safetensors"))
@@ -111,7 +111,7 @@ def test_alpaca_puts_instruction_and_input_into_one_question(tmp_path, run):
     assert learnt.endswith("<|im_end|>")
     finished = run(tmp_path, RECIPES / "alpaca.toml", *SMALL, "plugins.demo.max_eval_rows=2")
     assert finished.events("evaluate")[0]["eval_loss"] < 5
-    [saved] = [e for e in finished.events("checkpoint") if e["phase"] == "committed"]
+    *_, saved = [e for e in finished.events("checkpoint") if e["phase"] == "committed"]
     weights = finished.directory / "checkpoints" / f"step-{saved['step']:08d}"
     # The adapter and its moments only; the model's weights alone would be 269 MB.
     assert sum(file.stat().st_size for file in weights.glob("*.safetensors")) < 100_000_000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 from stoker.errors import StorageError
 
 MANIFEST_NAME = "manifest.json"
+MANIFEST_DIGEST_NAME = "manifest.sha256"
+"""Beside the manifest: its own SHA-256, in the format of `sha256sum`."""
 LAYOUT = "flat-1"
 MODEL_KINDS = ("weight", "buffer")
 """Kinds of pieces that belong to the model; all others are states of the optimizer."""
@@ -66,6 +70,10 @@ class Manifest:
     """What an engine keeps besides tensors: the state of loss scaling."""
     engine_class: str = ""
     """Name of the class of the engine that wrote it."""
+    run: str = ""
+    """The run's `id`, of run.json: a checkpoint is of no use to another run."""
+    base: str = ""
+    """SHA-256 of the model that it does not hold, see `stoker.train.base`; empty where it holds all."""
     portable: bool = True
     """False where no other engine can take the optimizer's states: see `are_portable`."""
     layout: str = LAYOUT
@@ -92,13 +100,62 @@ def read_manifest(directory: Path) -> Manifest:
     """Parse a checkpoint's manifest. Raises `StorageError` for a missing or damaged one."""
     path = directory / MANIFEST_NAME
     try:
-        values = json.loads(path.read_text())
-        if values["layout"] != LAYOUT:
-            raise StorageError(f"{path}: layout {values['layout']!r} is not known to this version.")
-        values["pieces"] = [
-            PieceEntry(**{**piece, "shape": tuple(piece["shape"])}) for piece in values["pieces"]
-        ]
-        values["files"] = {name: FileEntry(**entry) for name, entry in values["files"].items()}
-        return Manifest(**values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if directory.is_symlink() or path.is_symlink():
+            raise StorageError(f"{path} is reached by a link.")
+        content = path.read_bytes()
+        if (directory / MANIFEST_DIGEST_NAME).read_bytes() != manifest_digest_text(content).encode():
+            raise StorageError(f"{path} is damaged: its SHA-256 differs from {MANIFEST_DIGEST_NAME}.")
+        return _parse(json.loads(content), path)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise StorageError(f"{path} cannot be read: {error}.") from error
+
+
+def _parse(values: dict[str, Any], path: Path) -> Manifest:
+    if values["layout"] != LAYOUT:
+        raise StorageError(f"{path}: layout {values['layout']!r} is not known to this version.")
+    for name in values["files"]:
+        if name != Path(name).name or name in ("", ".", ".."):
+            raise StorageError(f"{path} names {name!r}, which is no file of its directory.")
+    pieces = [PieceEntry(**{**piece, "shape": tuple(piece["shape"])}) for piece in values["pieces"]]
+    files = {name: FileEntry(**entry) for name, entry in values["files"].items()}
+    strangers = {piece.file for piece in pieces} - files.keys()
+    if strangers:
+        raise StorageError(f"{path} has no digest of {min(strangers)!r}.")
+    manifest = Manifest(**{**values, "pieces": pieces, "files": files})
+    if not isinstance(manifest.step, int):
+        raise StorageError(f"{path}: the step {manifest.step!r} is no number.")
+    return manifest
+
+
+def manifest_digest_text(content: bytes) -> str:
+    """What `manifest.sha256` must be for a manifest of this content."""
+    return f"{hashlib.sha256(content).hexdigest()}  {MANIFEST_NAME}\n"
+
+
+def require_whole(
+    pieces: Sequence[PieceEntry], shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> None:
+    """Raise `StorageError` unless the pieces hold every element of their tensors once.
+
+    `shapes`: every parameter that must be there as a weight, by name; None asks for none.
+    """
+    tensors: dict[tuple[str, str], list[PieceEntry]] = {}
+    for piece in pieces:
+        tensors.setdefault((piece.name, piece.kind), []).append(piece)
+    for (name, kind), parts in tensors.items():
+        position = 0
+        for part in sorted(parts, key=lambda part: part.start):
+            if part.start != position or part.shape != parts[0].shape:
+                raise StorageError(
+                    f"{kind} {name!r} is not whole: element {position} is stored "
+                    f"{'twice' if part.start < position else 'nowhere'}."
+                )
+            position = part.stop
+        if position != math.prod(parts[0].shape):
+            raise StorageError(f"{kind} {name!r} is not whole: it ends at element {position}.")
+    for name, shape in (shapes or {}).items():
+        found = tensors.get((name, "weight"))
+        if found is None and math.prod(shape) > 0:
+            raise StorageError(f"the parameter {name!r} is missing.")
+        if found is not None and found[0].shape != shape:
+            raise StorageError(f"{name!r} has the shape {found[0].shape} instead of {shape}.")

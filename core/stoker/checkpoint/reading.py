@@ -1,74 +1,16 @@
-"""Reads checkpoints: which are there, whether they are valid, and their tensors by range."""
+"""Reads the tensors of a checkpoint, by range."""
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from stoker.checkpoint.commit import digest
-from stoker.checkpoint.manifest import MODEL_KINDS, Manifest, PieceEntry, read_manifest
+from stoker.checkpoint.finding import Checkpoint
+from stoker.checkpoint.manifest import MODEL_KINDS, PieceEntry
 from stoker.errors import StorageError
-
-
-class Checkpoint:
-    """A committed checkpoint on disk."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        """Parsed once. Raises `StorageError` if it is missing or damaged."""
-        return read_manifest(self.path)
-
-    @property
-    def step(self) -> int:
-        """The step it was taken after."""
-        return self.manifest.step
-
-    @property
-    def num_bytes(self) -> int:
-        """Size of its files."""
-        return sum(entry.size for entry in self.manifest.files.values())
-
-    def verify(self) -> None:
-        """Compare every file's size and SHA-256 with the manifest. Raises `StorageError`."""
-        for name, entry in self.manifest.files.items():
-            path = self.path / name
-            if not path.is_file() or path.stat().st_size != entry.size:
-                raise StorageError(f"{path} is missing or has the wrong size.")
-            if digest(path) != entry.sha256:
-                raise StorageError(f"{path} is damaged: its SHA-256 differs from the manifest's.")
-
-
-def list_checkpoints(directory: Path) -> list[Checkpoint]:
-    """Committed checkpoints with a readable manifest, oldest step first."""
-    found = []
-    for path in directory.glob("step-*"):
-        checkpoint = Checkpoint(path)
-        try:
-            found.append((checkpoint.step, checkpoint))
-        except StorageError:
-            continue
-    return [checkpoint for _, checkpoint in sorted(found, key=lambda pair: pair[0])]
-
-
-def newest_valid(directory: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest checkpoint whose files verify, and why newer ones were passed over."""
-    passed_over = []
-    for checkpoint in reversed(list_checkpoints(directory)):
-        try:
-            checkpoint.verify()
-        except StorageError as error:
-            passed_over.append(error.message)
-            continue
-        return checkpoint, passed_over
-    return None, passed_over
 
 
 class CheckpointSource:

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from stoker.checkpoint.commit import PART_SUFFIX, digest
 from stoker.checkpoint.manifest import FileEntry, PieceEntry
-from stoker.durable import sync_file, write_durably
+from stoker.durable import about_to, rename, sync_file, write_durably
 
 if TYPE_CHECKING:
     from stoker.train.engine import Piece
@@ -29,7 +29,7 @@ def write_pieces(
     pieces: Iterable[Piece],
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write this rank's pieces to files, and their table beside them; nothing if there are none.
+    """Write this rank's pieces to files, and then their table, which says that all of them are there.
 
     Takes the pieces one by one, so that those of a file are in memory at a time, and no more: an engine
     may bring each from elsewhere. `report` is given bytes written and bytes in all, 0 before the last
@@ -38,7 +38,7 @@ def write_pieces(
     entries: list[PieceEntry] = []
     files: dict[str, FileEntry] = {}
     done = 0
-    for number, group in enumerate(_in_groups(pieces)):
+    for number, group in enumerate(in_groups(pieces)):
         name = f"rank-{rank:05d}-{number:05d}.safetensors"
         own = [_entry(piece, name) for piece in group]
         tensors = {
@@ -52,12 +52,15 @@ def write_pieces(
         done += sum(piece.flat.nbytes for piece in group)
         report(done, 0)
     report(done, done)
-    if entries:
-        table = {
-            "pieces": [asdict(entry) for entry in entries],
-            "files": {name: asdict(entry) for name, entry in files.items()},
-        }
-        write_durably(directory / f"rank-{rank:05d}{PART_SUFFIX}", json.dumps(table).encode())
+    table = {
+        "pieces": [asdict(entry) for entry in entries],
+        "files": {name: asdict(entry) for name, entry in files.items()},
+    }
+    part = directory / f"rank-{rank:05d}{PART_SUFFIX}"
+    # Under its final name only when it is whole: rank 0 looks for that name.
+    temporary = part.with_suffix(".tmp")
+    write_durably(temporary, json.dumps(table).encode())
+    rename(temporary, part)
 
 
 def _separate(tensors: dict[str, torch.Tensor]) -> None:
@@ -72,7 +75,8 @@ def _separate(tensors: dict[str, torch.Tensor]) -> None:
         seen.add(tensor.data_ptr())
 
 
-def _in_groups(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+def in_groups(pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+    """Pieces file by file."""
     group: list[Piece] = []
     size = 0
     for piece in pieces:
@@ -93,6 +97,8 @@ def _entry(piece: Piece, file: str) -> PieceEntry:
 
 def save_safetensors(tensors: dict[str, torch.Tensor], path: Path) -> None:
     """Write a safetensors file of mode 0600 and sync it. Raises `OSError` on failure."""
+    about_to("create", path)
+    about_to("write", path)
     try:
         save_file(tensors, path)
     except SafetensorError as error:

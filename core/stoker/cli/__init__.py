@@ -44,6 +44,7 @@ COMMANDS = {
     "logs": _Entry("stoker.cli.logs:command", "Print what the ranks of a run wrote."),
     "stop": _Entry("stoker.cli.stop:command", "Save a run and stop it."),
     "checkpoint": _Entry("stoker.cli.checkpoint:command", "Save a checkpoint of a run now."),
+    "verify": _Entry("stoker.cli.verify:command", "Check the integrity of a run's checkpoints."),
     "export": _Entry("stoker.cli.export:command", "Write a run's result as a Hugging Face directory."),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,9 +12,11 @@ from stoker.cli.run import make_topology
 from stoker.cli.run_options import launch_options, output_options, run_argument, start_and_attend
 from stoker.errors import UsageError
 from stoker.registry import make_plugins
-from stoker.run.changes import change_recipe
+from stoker.run.changes import change_recipe, list_changes
 from stoker.run.directory import RunDirectory, find_run
 from stoker.run.record import ACTIVE_STATES
+from stoker.run.skips import describe_skips, read_skips, with_skip
+from stoker.run.watching import handle
 
 
 @click.command(help="Go on with a run that stopped.\n\nFrom its newest valid checkpoint.")
@@ -28,6 +31,12 @@ from stoker.run.record import ACTIVE_STATES
     metavar="KEY",
     help="Needed for values that change training.",
 )
+@click.option(
+    "--skip-batches",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Leave out N batches, beginning with the one whose loss or gradient was not finite.",
+)
 @click.option("--detach", is_flag=True, help="Return at once; the run goes on without this terminal.")
 @launch_options
 @output_options
@@ -36,6 +45,7 @@ def command(
     run_dir: Path,
     overrides: tuple[str, ...],
     allowed: tuple[str, ...],
+    skip_batches: int | None,
     detach: bool,
     nproc: int | None,
     nnodes: int | None,
@@ -44,21 +54,39 @@ def command(
     plain: bool,
     as_json: bool,
 ) -> None:
-    """Apply changes to the locked recipe, then launch and watch."""
+    """Apply changes to the locked recipe and to the order of batches, then launch and watch."""
     from stoker.recipe.lock import read_lock, write_lock
 
     directory = find_run(run, run_dir)
     require_resumable(directory, changed=bool(overrides))
     # A change may take out the variable that is not set here.
     recipe = read_lock(directory.lock_path, allow_unset=bool(overrides))
-    topology = make_topology(recipe, nproc, nnodes, node_rank, rendezvous)
+    facts = facts_with_skip(directory, skip_batches)
     if overrides or allowed:
-        recipe = change_recipe(recipe, overrides, allowed)
+        before, recipe = recipe, change_recipe(recipe, overrides, allowed)
         # Values of plugins are checked by making them, as the ranks will.
         make_plugins(recipe.plugins)
+        for change in list_changes(before, recipe):
+            # With --json, standard output is for events.
+            click.echo(change.render(), err=as_json)
+    topology = make_topology(recipe, nproc, nnodes, node_rank, rendezvous)
+    if overrides or allowed:
         write_lock(recipe, directory.lock_path)
         directory.update_record(recipe_hash=recipe.fingerprint())
+    if facts is not None:
+        record = directory.update_record(facts=facts)
+        click.echo(f"left out: {describe_skips(read_skips(record))}", err=as_json)
     sys.exit(start_and_attend(directory, topology, detach=detach, plain=plain, as_json=as_json))
+
+
+def facts_with_skip(directory: RunDirectory, batches: int | None) -> dict[str, Any] | None:
+    """The record's facts with so many more batches left out; None where none are.
+
+    Raises `UsageError` where the run did not fail at a batch.
+    """
+    if batches is None:
+        return None
+    return with_skip(directory.read_record(), batches, handle(directory))
 
 
 def require_resumable(directory: RunDirectory, *, changed: bool) -> None:

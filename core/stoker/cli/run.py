@@ -24,6 +24,7 @@ from stoker.recipe.model import Recipe
 from stoker.run.launch import launch_node
 from stoker.run.naming import Choice, choose_run, open_for_run
 from stoker.run.ranks import Topology
+from stoker.run.restarts import refuse_on_several_nodes
 from stoker.run.watching import relative
 
 
@@ -89,7 +90,11 @@ def make_topology(
 ) -> Topology:
     """The command line's numbers, else the recipe's. Raises `UsageError` if they cannot be."""
     launch = recipe.launch
-    return Topology(nproc or launch.gpus_per_node, nodes or launch.nodes, node_rank, rendezvous or "")
+    topology = Topology(
+        nproc or launch.gpus_per_node, nodes or launch.nodes, node_rank, rendezvous or ""
+    )
+    refuse_on_several_nodes(launch.max_restarts, topology)
+    return topology
 
 
 def attend_node(recipe: Recipe, topology: Topology) -> int:

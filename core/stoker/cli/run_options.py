@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +18,17 @@ import click
 from stoker.cli.report import report_error
 from stoker.errors import ExitCode
 from stoker.run.directory import DEFAULT_PARENT, RunDirectory
+from stoker.run.interrupts import PASSED_SIGNALS, Repeats
 from stoker.run.launch import Launched, launch
 from stoker.run.progress import View, make_view
-from stoker.run.ranks import Topology
+from stoker.run.ranks import INSIST_SIGNAL, Topology
 from stoker.run.record import ACTIVE_STATES, RunRecord
 from stoker.run.watching import exit_code_of, failure_of, handle, relative, summarise, watch_run
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_ECHO_SECONDS = 0.05
+"""Nobody passes a Ctrl-C on to us, and fingers are not that fast."""
 
 
 def run_argument(function: F) -> F:
@@ -124,17 +129,21 @@ def report_end(directory: RunDirectory, record: RunRecord, *, quiet: bool = Fals
 
 @contextmanager
 def passing_signals_on(pid: int, view: View | None = None) -> Iterator[None]:
-    """Send SIGINT and SIGTERM on to a supervisor instead of dying from them."""
+    """Send signals on to a supervisor instead of dying from them; nohup's SIGHUP stays ignored."""
+
+    repeats = Repeats(_ECHO_SECONDS)
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        insists = number == signal.SIGINT and repeats.note(time.monotonic())
         try:
-            os.kill(pid, number)
+            os.kill(pid, INSIST_SIGNAL if insists else number)
         except ProcessLookupError:
             return
         if view is not None and number == signal.SIGINT:
             view.say("saving and stopping; Ctrl-C again within 5 seconds leaves at once")
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    under_nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    numbers = [each for each in PASSED_SIGNALS if each != signal.SIGHUP or not under_nohup]
     before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield

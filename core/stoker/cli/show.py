@@ -15,6 +15,7 @@ from stoker.run.directory import RunDirectory
 from stoker.run.events import Event, latest_by_step, read_events
 from stoker.run.lines import clean, format_number
 from stoker.run.record import RunRecord
+from stoker.run.skips import describe_skips, read_skips
 from stoker.run.watching import relative
 
 _SHOWN_EVALUATIONS = 10
@@ -67,6 +68,8 @@ def _about(directory: RunDirectory, record: RunRecord) -> list[tuple[str, str]]:
             f"{record.step} of {record.total_steps}" if record.total_steps else str(record.step),
         ),
     ]
+    if skips := read_skips(record):
+        lines.append(("left out", describe_skips(skips)))
     if record.result is not None:
         lines.append(("result", relative(directory.path / record.result)))
     if record.error is not None:

@@ -194,9 +194,15 @@ def plan_step(
     micro_batch_size: int,
     rank: int = 0,
     world_size: int = 1,
+    *,
+    batch: int | None = None,
 ) -> StepPlan:
-    """What `rank` does in `step`, which counts from 1."""
-    return plan_rows(step, order.rows(step), index, micro_batch_size, rank, world_size)
+    """What `rank` does in `step`, which counts from 1.
+
+    `batch`: which of the order's batches the step takes; the one of its own number by default.
+    """
+    rows = order.rows(step if batch is None else batch)
+    return plan_rows(step, rows, index, micro_batch_size, rank, world_size)
 
 
 def collate(index: TokenIndex, rows: Sequence[int], micro_batch: int = 0, *, pad_id: int = 0) -> Batch:

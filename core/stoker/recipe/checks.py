@@ -95,4 +95,15 @@ def _check_directory(recipe: Recipe) -> Iterator[Problem]:
             return
 
 
-_CHECKS = (_check_remote_code, _check_batch, _check_evaluation, _check_directory)
+def _check_restarts(recipe: Recipe) -> Iterator[Problem]:
+    launch = recipe.launch
+    if launch.max_restarts > 0 and launch.nodes > 1:
+        yield Problem(
+            key="launch.max_restarts",
+            message=f"found {launch.max_restarts} with launch.nodes = {launch.nodes}; "
+            "nodes can only be started again together.",
+            hint="Let the cluster restart all of them, by the exit code, and leave this out.",
+        )
+
+
+_CHECKS = (_check_remote_code, _check_batch, _check_evaluation, _check_directory, _check_restarts)

@@ -150,11 +150,27 @@ class CheckpointTable(Table):
 
     every: str = Field(
         default="10 min",
-        pattern=r"^[1-9][0-9]* (steps?|min)$",
-        description='Interval between checkpoints: "200 steps" or "10 min".',
+        pattern=r"^([1-9][0-9]* (steps?|min)|auto)$",
+        description='Interval between checkpoints: "200 steps", "10 min", or "auto": as often as pays, '
+        "by how long one takes and how often runs are interrupted.",
     )
     keep: int = Field(
         default=2, ge=1, description="Newest checkpoints kept, besides the best and the last."
+    )
+    asynchronous: bool = Field(
+        default=True,
+        description="Write in the background from a copy in host memory; false makes training wait.",
+    )
+    max_failures: int = Field(
+        default=3,
+        ge=1,
+        description="Failed saves in a row, for example on a full disk, after which the run ends.",
+    )
+    hours_between_interruptions: float = Field(
+        default=6.0,
+        gt=0,
+        allow_inf_nan=False,
+        description='What to expect, for every = "auto"; corrected by what the run sees.',
     )
 
 
@@ -165,6 +181,18 @@ class LaunchTable(Table):
         default=1, ge=1, le=64, description="Ranks on each node, one GPU each (processes on CPU)."
     )
     nodes: int = Field(default=1, ge=1, le=4096, description="Machines that train together.")
+    max_restarts: int = Field(
+        default=0,
+        ge=0,
+        description="Restarts after failures that a restart may mend, from the newest valid checkpoint, "
+        "5, 10, 20 ... seconds later. One node only: several are restarted by the cluster.",
+    )
+    hang_seconds: int = Field(
+        default=600,
+        ge=0,
+        description="The ranks are ended, and the one that hangs is named, when none has shown a sign "
+        "of life for so long; three times as long before the first step is done. 0: never.",
+    )
 
 
 class RecipeTables(Table):

@@ -15,7 +15,15 @@ from stoker.run.host import boot_id, host_name
 from stoker.run.lease import Lease
 from stoker.run.outcome import RankOutcome, combined_exit_code, first_failure
 from stoker.run.record import RunRecord, State
+from stoker.run.restarts import Restart
+from stoker.run.watchdog import Hang
 
+OBSERVED_SECONDS = "observed_seconds"
+ATTEMPT_SECONDS = "attempt_seconds"
+INTERRUPTIONS = "interruptions"
+PEACEFUL_ENDS = "peaceful_ends"
+"""Keys of `facts`: seconds of earlier attempts and of this one, up to its latest checkpoint; attempts
+that were interrupted, and such that were not."""
 _TAIL_LINES = 20
 _TAIL_BYTES = 20_000
 
@@ -35,9 +43,11 @@ def take_over(directory: RunDirectory) -> Lease:
 
 def begin_attempt(directory: RunDirectory, *, nproc: int, nodes: int) -> int:
     """Note that a new attempt starts; the caller holds the lease. Returns its number, from 1."""
-    attempt = directory.read_record().attempt + 1
+    before = directory.read_record()
+    attempt = before.attempt + 1
     directory.update_record(
         attempt=attempt,
+        facts=before.facts | _observed(before),
         state="preparing",
         host=host_name(),
         boot_id=boot_id(),
@@ -53,11 +63,38 @@ def begin_attempt(directory: RunDirectory, *, nproc: int, nodes: int) -> int:
     return attempt
 
 
+def _observed(record: RunRecord) -> dict[str, float]:
+    """What the attempts so far say of interruptions: how often, and in how many seconds of training.
+
+    One that was done, or that someone stopped, was not interrupted; one that was lost never said how it
+    ended.
+    """
+    facts = record.facts
+    return {
+        OBSERVED_SECONDS: facts.get(OBSERVED_SECONDS, 0.0) + facts.get(ATTEMPT_SECONDS, 0.0),
+        ATTEMPT_SECONDS: 0.0,
+        INTERRUPTIONS: record.attempt - facts.get(PEACEFUL_ENDS, 0),
+    }
+
+
+def attempt_exit_code(outcomes: Sequence[RankOutcome], *, left: bool) -> int:
+    """The exit code of an attempt; `left` says that it was left without a save."""
+    return int(ExitCode.LEFT) if left else combined_exit_code(outcomes)
+
+
 def end_attempt(
-    directory: RunDirectory, attempt: int, outcomes: Sequence[RankOutcome], *, left: bool = False
+    directory: RunDirectory,
+    attempt: int,
+    outcomes: Sequence[RankOutcome],
+    *,
+    left: bool = False,
+    restart: Restart | None = None,
 ) -> RunRecord:
-    """Note how the attempt ended. `left` says that someone insisted on leaving without a save."""
-    exit_code = int(ExitCode.LEFT) if left else combined_exit_code(outcomes)
+    """Note how the attempt ended. `left` says that it was left without a save.
+
+    With a `restart` the run stays active, for watchers, until that begins.
+    """
+    exit_code = attempt_exit_code(outcomes, left=left)
     failure = None if left else first_failure(outcomes)
     state = final_state(exit_code, outcomes)
     changes: dict[str, Any] = {"state": state, "exit_code": exit_code, "ended": time.time()}
@@ -67,17 +104,59 @@ def end_attempt(
     events = EventWriter(directory.events_path, attempt, SUPERVISOR_RANK)
     # The event comes first: whoever sees the record's final state has seen the last event, too.
     events.write("state", state=state, exit_code=exit_code, error=changes["error"])
+    if state in ("done", "stopped"):
+        facts = directory.read_record().facts
+        changes["facts"] = facts | {PEACEFUL_ENDS: facts.get(PEACEFUL_ENDS, 0) + 1}
+    if restart is not None:
+        message = changes["error"]["message"] if changes["error"] else f"exit code {exit_code}."
+        events.write(
+            "alert",
+            message=f"attempt {attempt} failed: {message} {restart.describe()}.",
+            exit_code=exit_code,
+            restart=restart.number,
+            max_restarts=restart.of,
+            restart_seconds=restart.seconds,
+        )
+        changes |= {"state": "preparing", "exit_code": None, "error": None}
     events.close()
     return directory.update_record(**changes)
+
+
+def end_before_restart(directory: RunDirectory, attempt: int, *, left: bool) -> int:
+    """Note that a stop was asked for between a failed attempt and its restart: nothing is unsaved.
+
+    `left` says that someone insisted. Returns the run's exit code.
+    """
+    exit_code = int(ExitCode.LEFT if left else ExitCode.STOPPED)
+    events = EventWriter(directory.events_path, attempt, SUPERVISOR_RANK)
+    events.write("state", state="stopped", exit_code=exit_code, error=None)
+    events.close()
+    directory.update_record(state="stopped", exit_code=exit_code)
+    return exit_code
+
+
+def report_hang(directory: RunDirectory, attempt: int, hang: Hang) -> None:
+    """Say that ranks hang and are ended for it."""
+    events = EventWriter(directory.events_path, attempt, SUPERVISOR_RANK)
+    events.write(
+        "alert",
+        message=hang.message,
+        hung_rank=hang.rank,
+        phase=hang.phase,
+        silent_seconds=hang.seconds,
+        stack=hang.stack and str(hang.stack.relative_to(directory.path)),
+        others=hang.others,
+    )
+    events.close()
 
 
 def final_state(exit_code: int, outcomes: Sequence[RankOutcome]) -> State:
     """The state that an attempt leaves its run in."""
     if exit_code == ExitCode.DONE:
         return "done"
-    if exit_code == ExitCode.STOPPED:
+    if exit_code in (ExitCode.STOPPED, ExitCode.LEFT):
         return "preempted" if any(outcome.preempted for outcome in outcomes) else "stopped"
-    return "stopped" if exit_code == ExitCode.LEFT else "failed"
+    return "failed"
 
 
 def describe_failure(directory: RunDirectory, attempt: int, failure: RankOutcome) -> dict[str, Any]:
@@ -93,6 +172,7 @@ def describe_failure(directory: RunDirectory, attempt: int, failure: RankOutcome
         "hint": error.hint if error else "",
         "log": str(log_path.relative_to(directory.path)),
         "tail": tail,
+        "step": error.step if error else None,
     }
 
 

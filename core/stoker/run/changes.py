@@ -19,32 +19,24 @@ from stoker.recipe.plugin_defaults import complete_options
 from stoker.recipe.plugin_tables import NO_SECRETS, literal_secrets, own_options
 from stoker.recipe.problems import did_you_mean
 from stoker.recipe.schema import RecipeTables
+from stoker.recipe.words import shorten
 from stoker.registry import load_plugin_class
+from stoker.run.change_rules import PLUGINS, Change, class_of, covers
 
-SAFE_KEYS: Final = (
-    "checkpoint",
-    "launch",
-    "train.evaluate_every",
-    "train.log_every",
-)
-"""Do not change what is trained."""
-FIXED_KEYS: Final = ("run", "model")
-"""With another value it would be another run."""
+_NOTHING: Final = "nothing"
 
 
 def change_recipe(recipe: Recipe, overrides: Sequence[str], allowed: Sequence[str]) -> Recipe:
     """The recipe with `--set` values of a resume.
 
-    A key that changes what is trained must also stand in `allowed`. Raises `UsageError` for one
-    that does not, that may never change, or whose value is wrong, and for environment variables
-    that are not set.
+    A key that changes what is trained must also stand in `allowed`. Raises `UsageError` naming all
+    keys that do not and all that may never change; for a value that is wrong; and for environment
+    variables that are not set. A value that stays as it was needs no leave.
     """
     values, stated = recipe.resolved(), [parse_override(override)[0] for override in overrides]
     for override in overrides:
-        key, value = parse_override(override)
-        _require_changeable(key, allowed)
-        _put(values, key, value)
-    unused = [key for key in allowed if not any(_covers(key, other) for other in stated)]
+        _put(values, *parse_override(override))
+    unused = [key for key in allowed if not any(_related(key, other) for other in stated)]
     if unused:
         raise UsageError(f"--allow-change {unused[0]} has no --set {unused[0]}=VALUE beside it.")
     used, references = insert_values(values)
@@ -53,7 +45,50 @@ def change_recipe(recipe: Recipe, overrides: Sequence[str], allowed: Sequence[st
         tables = RecipeTables.model_validate(used)
     completed = _complete_plugins(tables, stated, references)
     origins = _origins(recipe.origins, stated, tables, completed)
-    return dataclasses.replace(recipe, tables=completed, origins=origins, references=references)
+    changed = dataclasses.replace(recipe, tables=completed, origins=origins, references=references)
+    _require_allowed(list_changes(recipe, changed), allowed)
+    return changed
+
+
+def list_changes(before: Recipe, after: Recipe) -> list[Change]:
+    """Every value that differs, each with its class.
+
+    A plugin that is switched on or off is one change, `plugins.NAME`, whatever its options.
+    """
+    old, new = _comparable(before.resolved()), _comparable(after.resolved())
+    switched = {
+        f"{PLUGINS}.{name}"
+        for name in old[PLUGINS].keys() | new[PLUGINS].keys()
+        if _is_on(old, name) != _is_on(new, name)
+    }
+    old_leaves, new_leaves = (
+        {key: value for key, value in leaves(values) if value not in ({}, [])} for values in (old, new)
+    )
+    changed = [
+        Change(key, _shown(old_leaves, key), _shown(new_leaves, key), class_of(key))
+        for key in sorted(old_leaves.keys() | new_leaves.keys())
+        if old_leaves.get(key) != new_leaves.get(key)
+        and not any(covers(plugin, key) for plugin in switched)
+    ]
+    for key in sorted(switched):
+        is_on = _is_on(new, key.removeprefix(f"{PLUGINS}."))
+        words = ("off", "on") if is_on else ("on", "off")
+        changed.append(Change(key, *words, class_of(key)))
+    return changed
+
+
+def _comparable(values: dict[str, Any]) -> dict[str, Any]:
+    """Without the tables of plugins that are switched off: nobody reads their options."""
+    tables = values[PLUGINS].items()
+    return {**values, PLUGINS: {name: own_options(t) for name, t in tables if t.get(ENABLED, True)}}
+
+
+def _is_on(values: Mapping[str, Any], name: str) -> bool:
+    return name in values[PLUGINS]
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return shorten(str(values[key])) if values.get(key) is not None else _NOTHING
 
 
 def parse_override(override: str) -> tuple[str, Any]:
@@ -69,20 +104,26 @@ def parse_override(override: str) -> tuple[str, Any]:
         return key.strip(), text
 
 
-def _require_changeable(key: str, allowed: Sequence[str]) -> None:
-    if any(_covers(fixed, key) for fixed in FIXED_KEYS):
-        raise UsageError(
-            f"{key} cannot change while a run goes on.",
-            hint="Start a new run with: stoker run --fresh",
-        )
-    if not any(_covers(known, key) for known in (*SAFE_KEYS, *allowed)):
-        raise UsageError(
-            f"{key} changes what is trained.", hint=f"If you mean it, add: --allow-change {key}"
-        )
+def _require_allowed(changes: Sequence[Change], allowed: Sequence[str]) -> None:
+    fixed = [change for change in changes if change.change_class == "forbidden"]
+    needing = [change for change in changes if change.change_class == "allow"]
+    asking = [change for change in needing if not _is_allowed(change, allowed)]
+    if not fixed and not asking:
+        return
+    hints = ["Start a new run with: stoker run --fresh."] if fixed else []
+    if asking:
+        hints.append(f"If you mean it, add: {' '.join(f'--allow-change {c.key}' for c in asking)}")
+    message = "; ".join(change.render() for change in (*fixed, *asking))
+    raise UsageError(f"{message}.", hint=" ".join(hints))
 
 
-def _covers(prefix: str, key: str) -> bool:
-    return key == prefix or key.startswith(f"{prefix}.")
+def _is_allowed(change: Change, allowed: Sequence[str]) -> bool:
+    # Whoever allows an option of a plugin that was off allows to switch it on.
+    return any(_related(key, change.key) for key in allowed)
+
+
+def _related(key: str, other: str) -> bool:
+    return covers(key, other) or covers(other, key)
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:
@@ -108,7 +149,7 @@ def _complete_plugins(
     plugins = dict(tables.plugins)
     for name, table in tables.plugins.items():
         place = f"plugins.{name}"
-        is_changed = any(_covers(place, key) or _covers(key, place) for key in stated)
+        is_changed = any(_related(place, key) for key in stated)
         if is_changed and table.get(ENABLED, True):
             plugins[name] = _completed(name, table, references)
     return tables.model_copy(update={"plugins": plugins})
@@ -145,7 +186,7 @@ def _origins(
     """Where each value came from, after changes to `tables` and what they were completed with."""
     origins = dict(before)
     for key, _ in leaves(tables.model_dump(mode="json")):
-        if any(_covers(changed, key) for changed in stated):
+        if any(covers(changed, key) for changed in stated):
             origins[key] = OVERRIDE
     for key, _ in leaves(completed.model_dump(mode="json")):
         origins.setdefault(key, default_origin(key))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stoker.errors import ExitCode
+from stoker.run.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from stoker.run.directory import RunDirectory
     from stoker.run.events import EventWriter
     from stoker.train.engine import Engine
+    from stoker.train.signals import SignalFlags
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Outcome:
     message: str = ""
     checkpoint: Path | None = None
     """The checkpoint that holds the result, if one was committed."""
+    preempted: bool = False
+    """Left because the machine is about to be taken away, not because someone asked."""
 
 
 @dataclass
@@ -47,6 +51,8 @@ class Run:
     """Hugging Face layout; known after `make_model_files`."""
     store: Any = None
     """torch's key-value store of this run's ranks; None for one rank."""
+    heartbeat: Heartbeat = field(default_factory=lambda: Heartbeat(None))
+    """Where this rank says what it does, for the one who looks after it."""
 
     step: int = 0
     """The last optimizer step that was applied."""
@@ -63,6 +69,8 @@ class Run:
     tokenizer: PreTrainedTokenizerBase = field(init=False)
     index: TokenIndex = field(init=False)
     engine: Engine = field(init=False)
+    signals: SignalFlags = field(init=False)
+    """What signals have asked of this rank; known from the start of a run that trains."""
 
     @property
     def is_training(self) -> bool:

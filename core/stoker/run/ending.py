@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterable, Sequence
 
 from stoker.errors import ExitCode
-from stoker.run.outcome import RankError, RankOutcome
+from stoker.run.host import boot_id
+from stoker.run.outcome import RankError, RankOutcome, first_failure
 from stoker.run.ranks import RankProcess
+from stoker.run.watchdog import Hang
 
 
 def gather_outcomes(
-    written: Iterable[RankOutcome], processes: Sequence[RankProcess]
+    written: Iterable[RankOutcome], processes: Sequence[RankProcess], hang: Hang | None = None
 ) -> list[RankOutcome]:
     """One outcome for each rank, those of other nodes included as far as they wrote one.
 
-    Ranks that we killed have none: their end says nothing about the cause.
+    Ranks that we killed have none, but for the one that hung: their end says nothing about the cause.
     """
     outcomes = {outcome.rank: outcome for outcome in written}
     for process in processes:
         if process.rank not in outcomes and not process.killed_by_us:
             outcomes[process.rank] = outcome_of(process)
+    if hang is not None:
+        outcomes.setdefault(hang.rank, hang.outcome())
     return [outcomes[rank] for rank in sorted(outcomes)]
 
 
 def were_cut_short(outcomes: Sequence[RankOutcome], processes: Sequence[RankProcess]) -> bool:
-    """Whether we killed a rank before it could say how it ended."""
+    """Whether a rank left, or was killed by us, without a save and before anything failed.
+
+    Ranks that are left alone by others fail, which is then no failure of the run.
+    """
     told = {outcome.rank for outcome in outcomes}
-    return any(process.killed_by_us and process.rank not in told for process in processes)
+    failure = first_failure(outcomes)
+    left = [each.last_seen for each in processes if each.exit_code == ExitCode.LEFT]
+    if left:
+        return failure is None or failure.boot_id != boot_id() or min(left) <= failure.uptime
+    killed = any(process.killed_by_us and process.rank not in told for process in processes)
+    return killed and failure is None
 
 
 def outcome_of(process: RankProcess) -> RankOutcome:
@@ -35,21 +48,26 @@ def outcome_of(process: RankProcess) -> RankOutcome:
     code = process.exit_code
     assert code is not None, "the rank has ended"
     if process.left:
-        return RankOutcome(rank=process.rank, exit_code=int(ExitCode.STOPPED), time=process.ended)
+        left = ExitCode.LEFT if code == ExitCode.LEFT else ExitCode.STOPPED
+        return _outcome(process.rank, left, process.ended)
     if code >= 0:
-        message = f"rank {process.rank} ended with exit code {code} without saying why."
-        return RankOutcome(
-            rank=process.rank,
-            exit_code=code or int(ExitCode.FAILED),
-            time=process.ended,
-            error=RankError(message=message),
-        )
+        error = RankError(message=f"rank {process.rank} ended with exit code {code} without saying why.")
+        return _outcome(process.rank, code or ExitCode.FAILED, process.ended, error)
+    # Other ranks fail within moments of a kill, perhaps before we look, and would be blamed.
+    moment = process.last_seen if code == -signal.SIGKILL else process.ended
+    return _outcome(process.rank, ExitCode.FAILED, moment, _killed(process.rank, -code))
+
+
+def _outcome(rank: int, code: int, moment: float, error: RankError | None = None) -> RankOutcome:
+    """`moment` in seconds of the monotonic clock."""
+    ago = time.monotonic() - moment
     return RankOutcome(
-        rank=process.rank,
-        exit_code=int(ExitCode.FAILED),
-        # Other ranks fail within moments of a kill, perhaps before we look, and would be blamed.
-        time=process.last_seen if code == -signal.SIGKILL else process.ended,
-        error=_killed(process.rank, -code),
+        rank=rank,
+        exit_code=int(code),
+        time=time.time() - ago,
+        error=error,
+        uptime=moment,
+        boot_id=boot_id(),
     )
 
 

@@ -1,10 +1,12 @@
 """`events.jsonl`: what happened in a run, one JSON object a line, only ever appended to.
 
-Every line is written at once, so writers need no lock; readers skip a line torn by a crash.
+Every line is written at once, so writers need no lock; readers skip a line torn by a crash. On a full
+disk events wait in memory: what is said about training is no reason to end it.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -16,6 +18,9 @@ from typing import Any, Final
 from stoker.errors import StorageError
 
 Event = dict[str, Any]
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_MOST_WAITING_BYTES: Final = 2**24
 
 SUPERVISOR_RANK: Final = -1
 """`rank` of events that the supervisor writes."""
@@ -29,11 +34,14 @@ class EventWriter:
         self.attempt = attempt
         self.rank = rank
         self._descriptor: int | None = None
+        self._waiting = b""
+        """What a full disk has not taken yet; perhaps the rest of a line."""
 
     def write(self, kind: str, **fields: Any) -> None:
         """Append one event. Numbers that are NaN or infinite become null, named in `non_finite`.
 
-        Raises `StorageError` if the disk does not take it.
+        Raises `StorageError` if the disk does not take it for another reason than that it is full, or
+        if too much waits for room.
         """
         head = {"v": 1, "t": time.time(), "attempt": self.attempt, "rank": self.rank, "kind": kind}
         line = json.dumps(head | _finite(fields), allow_nan=False) + "\n"
@@ -56,9 +64,14 @@ class EventWriter:
             if _is_torn(self._descriptor):
                 # Keeps the new event apart from half a line of an attempt that was killed.
                 line = b"\n" + line
-        written = os.write(self._descriptor, line)
-        while written < len(line):
-            written += os.write(self._descriptor, line[written:])
+        self._waiting += line
+        try:
+            while self._waiting:
+                written = os.write(self._descriptor, self._waiting)
+                self._waiting = self._waiting[written:]
+        except OSError as error:
+            if error.errno not in _FULL or len(self._waiting) > _MOST_WAITING_BYTES:
+                raise
 
 
 def _is_torn(descriptor: int) -> bool:

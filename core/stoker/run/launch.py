@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,8 @@ from pathlib import Path
 from stoker.run.attempt import take_over
 from stoker.run.directory import RunDirectory
 from stoker.run.files import make_private_directory
-from stoker.run.interrupts import STOP_SIGNALS
 from stoker.run.lease import Lease
-from stoker.run.ranks import Topology
+from stoker.run.ranks import Topology, held_signals
 
 
 @dataclass
@@ -87,20 +85,18 @@ def _start(
         inherited.append(read_end)
     if program:
         command += ["--program", *program]
-    # Inherited by the supervisor, which lets signals through as soon as it can handle them.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=inherited,
-            start_new_session=True,
-        )
+        with held_signals():
+            process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=inherited,
+                start_new_session=True,
+            )
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if read_end is not None:
             os.close(read_end)
     return Launched(process, hold)

@@ -11,8 +11,9 @@ from typing import Any
 from stoker.errors import ExitCode
 from stoker.run.directory import RunDirectory
 from stoker.run.files import make_private_directory, replace_file
+from stoker.run.host import boot_id
 
-_NO_FAILURE = frozenset({ExitCode.DONE, ExitCode.STOPPED})
+_NO_FAILURE = frozenset({ExitCode.DONE, ExitCode.STOPPED, ExitCode.LEFT})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class RankError:
     hint: str = ""
     traceback: str | None = None
     """For bugs only: errors a user can act on have none."""
+    step: int | None = None
+    """The step whose loss or gradient was not finite, where that is what went wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,15 +35,19 @@ class RankOutcome:
     rank: int
     exit_code: int
     time: float
-    """Unix seconds: the first failure is the cause, later ones follow from it."""
+    """Unix seconds, by a clock that may be set at any moment; see `uptime`."""
     step: int = 0
     preempted: bool = False
     """Left because the machine is about to be taken away, not because someone asked."""
     error: RankError | None = None
+    uptime: float = 0.0
+    """Seconds of the machine's monotonic clock: the first failure is the cause, later ones follow."""
+    boot_id: str = ""
+    """Which machine's monotonic clock, since which start."""
 
     @property
     def failed(self) -> bool:
-        """True for anything but done and stopped."""
+        """True for anything but done, stopped and left."""
         return self.exit_code not in _NO_FAILURE
 
 
@@ -55,12 +62,15 @@ def write_outcome(
     hint: str = "",
     traceback: str = "",
     preempted: bool = False,
+    failed_step: int | None = None,
 ) -> None:
     """Write a rank's outcome file. An empty message means that nothing went wrong.
 
     Raises `StorageError`.
     """
-    error = RankError(message=message, hint=hint, traceback=traceback or None) if message else None
+    error = None
+    if message:
+        error = RankError(message=message, hint=hint, traceback=traceback or None, step=failed_step)
     outcome = RankOutcome(
         rank=rank,
         exit_code=int(exit_code),
@@ -68,6 +78,8 @@ def write_outcome(
         step=step,
         preempted=preempted,
         error=error,
+        uptime=time.monotonic(),
+        boot_id=boot_id(),
     )
     path = directory.outcome_path(attempt, rank)
     make_private_directory(path.parent)
@@ -95,17 +107,21 @@ def _parse(values: Mapping[str, Any]) -> RankOutcome:
         step=int(values.get("step", 0)),
         preempted=bool(values.get("preempted", False)),
         error=error and RankError(**error),
+        uptime=float(values.get("uptime", 0.0)),
+        boot_id=str(values.get("boot_id", "")),
     )
 
 
 def first_failure(outcomes: Iterable[RankOutcome]) -> RankOutcome | None:
     """The earliest failure: the others usually fail because of it."""
     failures = [outcome for outcome in outcomes if outcome.failed]
-    return min(failures, key=lambda outcome: outcome.time, default=None)
+    # Monotonic clocks of different machines cannot be compared; those who set clocks set them all.
+    one_clock = len({outcome.boot_id for outcome in failures}) == 1
+    return min(failures, key=lambda each: (each.uptime if one_clock else 0, each.time), default=None)
 
 
 def combined_exit_code(outcomes: Iterable[RankOutcome]) -> int:
-    """The exit code of an attempt: the first failure's, else stopped if any rank was, else done."""
+    """The exit code of an attempt: the first failure's, else left or stopped if any rank was."""
     outcomes = list(outcomes)
     failure = first_failure(outcomes)
     if failure is not None:

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from stoker.errors import ExitCode, UsageError
 from stoker.run.files import make_private_directory
@@ -19,6 +21,14 @@ _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 _FOREIGN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CHECKPOINT_SIGNAL = signal.SIGUSR1
+INSIST_SIGNAL = signal.SIGQUIT
+"""To a supervisor: leave at once. `stoker run` makes it of a second Ctrl-C."""
+STACK_SIGNAL = signal.SIGUSR2
+HELD_SIGNALS = (*STOP_SIGNALS, CHECKPOINT_SIGNAL, INSIST_SIGNAL, STACK_SIGNAL)
+"""Blocked in what we start until it can handle them, so that none comes too early."""
 
 
 @dataclass(frozen=True)
@@ -104,20 +114,37 @@ def _usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+class Process(Protocol):
+    """What a supervisor needs of a rank's process, which leads a process group: a part of `Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None:
+        """None while it lives, else its exit code; negative, the signal that ended it."""
+
+    def wait(self) -> int:
+        """Wait for its end. Returns its exit code."""
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send a signal; nothing happens if it has ended."""
+
+
 @dataclass
 class RankProcess:
     """One rank's process and what is known about its end."""
 
     rank: int
-    process: subprocess.Popen[bytes]
+    process: Process
     log_path: Path
     exit_code: int | None = None
     """None while it lives; the negative signal number if a signal ended it."""
     ended: float = 0.0
-    """When its end was noticed, in Unix seconds."""
-    last_seen: float = field(default_factory=time.time)
-    """When it was last found alive, in Unix seconds."""
-    told_to_leave: bool = False
+    """When its end was noticed, in seconds of the monotonic clock."""
+    last_seen: float = field(default_factory=time.monotonic)
+    """When it was last found alive, in seconds of the monotonic clock."""
+    told_by: signal.Signals | None = None
+    """The signal by which we asked it to leave."""
     killed_by_us: bool = False
 
     def poll(self) -> bool:
@@ -125,33 +152,52 @@ class RankProcess:
         if self.exit_code is None:
             self.exit_code = self.process.poll()
             if self.exit_code is None:
-                self.last_seen = time.time()
+                self.last_seen = time.monotonic()
             else:
-                self.ended = time.time()
+                self.ended = time.monotonic()
         return self.exit_code is None
 
     @property
     def left(self) -> bool:
-        """Stopped as asked; a rank that was still starting does not handle the signal yet."""
-        told = self.told_to_leave and self.exit_code == -signal.SIGTERM
-        return told or self.exit_code == ExitCode.STOPPED
+        """Stopped as asked, with or without a save; perhaps by the signal itself."""
+        told = self.told_by is not None and self.exit_code == -self.told_by
+        return told or self.exit_code in (ExitCode.STOPPED, ExitCode.LEFT)
 
     @property
     def failed(self) -> bool:
         """Ended, and neither done nor stopped."""
         return self.exit_code not in (None, ExitCode.DONE) and not self.left
 
-    def terminate(self) -> None:
+    def terminate(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Ask it to save and leave."""
         if self.poll():
-            self.told_to_leave = True
-            self.process.send_signal(signal.SIGTERM)
+            self.told_by = number
+            self.process.send_signal(number)
+
+    def send(self, number: signal.Signals) -> None:
+        """Ask it for something else."""
+        if self.poll():
+            self.process.send_signal(number)
 
     def kill(self) -> None:
         """End it and its children, at once."""
         if self.poll():
             self.killed_by_us = True
             os.killpg(self.process.pid, signal.SIGKILL)
+
+
+class StartRank(Protocol):
+    """Starts a rank: as a new program, or otherwise, see `prepare_rank`."""
+
+    def __call__(
+        self,
+        rank: int,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log_path: Path,
+        keep_open: Sequence[int] = (),
+    ) -> RankProcess:
+        """`keep_open`: descriptors that the rank must have open under the same numbers."""
 
 
 def start_rank(
@@ -165,22 +211,39 @@ def start_rank(
     make_private_directory(log_path.parent)
     log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
-        process = subprocess.Popen(
-            list(command),
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=keep_open,
-            process_group=0,
-            preexec_fn=_leave_with_parent if _LIBC else None,
-        )
+        with held_signals():
+            process = subprocess.Popen(
+                list(command),
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=keep_open,
+                process_group=0,
+                preexec_fn=prepare_rank,
+            )
     finally:
         os.close(log)
     return RankProcess(rank, process, log_path)
 
 
-def _leave_with_parent() -> None:
-    """Runs in the child: a rank whose supervisor is killed gets SIGTERM, so it saves and leaves."""
-    assert _LIBC is not None
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+@contextmanager
+def held_signals() -> Iterator[None]:
+    """For the start of a process: signals to it wait until it can handle them and unblocks them.
+
+    Those to this process wait until the end of the block.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def prepare_rank() -> None:
+    """Runs in a rank's process, started within `held_signals`, before anything else.
+
+    When its supervisor is killed, it gets a SIGTERM, so that it saves and leaves.
+    """
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -32,11 +32,11 @@ class RunRecord:
     """The supervisor's; before it starts, the launching command's."""
     boot_id: str = ""
     attempt: int = 0
-    """Counts launches; 0 before the first."""
+    """Counts launches and restarts; 0 before the first."""
     exit_code: int | None = None
     """Of the latest attempt; None while it runs."""
     error: dict[str, Any] | None = None
-    """Of the first failing rank: rank, exit_code, message, hint, log, tail."""
+    """Of the first failing rank: rank, exit_code, message, hint, log, tail, step."""
     step: int = 0
     total_steps: int = 0
     nproc: int = 1

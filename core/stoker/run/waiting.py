@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from stoker.errors import ExitCode
 from stoker.run.interrupts import Interrupts
-from stoker.run.ranks import RankProcess
+from stoker.run.ranks import CHECKPOINT_SIGNAL, RankProcess
+from stoker.run.watchdog import Hang, Watchdog
+
+_SECONDS_BETWEEN_LOOKS_AFTER_A_KILL = 0.02
 
 
 @dataclass(frozen=True)
@@ -20,42 +25,65 @@ class Patience:
     """After SIGTERM because another rank failed."""
     leave_seconds: float = 120.0
     """After one rank has saved and left: the others were at the same boundary."""
+    kill_seconds: float = 30.0
+    """After SIGKILL: what waits for a broken device or file system does not even die."""
+    restart_seconds: float = 5.0
+    """Before the first restart; twice as long before each later one."""
+    longest_restart_seconds: float = 300.0
     poll_seconds: float = 0.1
 
 
 class Overseer:
     """Stays with the ranks until the last has ended."""
 
-    def __init__(self, ranks: Sequence[RankProcess], interrupts: Interrupts, patience: Patience) -> None:
+    def __init__(
+        self,
+        ranks: Sequence[RankProcess],
+        interrupts: Interrupts,
+        patience: Patience,
+        watchdog: Watchdog,
+    ) -> None:
         self.ranks = ranks
         self.interrupts = interrupts
         self.patience = patience
+        self.watchdog = watchdog
+        self.hang: Hang | None = None
+        """Why all ranks were ended, if that is why."""
         self._told = False
+        self.gave_up = False
+        """Ranks are left that cannot be killed; they hold the run's lease until they are gone."""
         self._first_failure: float | None = None
         self._first_leave: float | None = None
 
     def wait(self) -> None:
-        """Return when no rank lives any more."""
-        while [rank for rank in self.ranks if rank.poll()]:
+        """Return when no rank lives any more, or those that do cannot even be killed."""
+        while not self.gave_up and [rank for rank in self.ranks if rank.poll()]:
             self.interrupts.poll()
             self._act(time.monotonic())
             time.sleep(self.patience.poll_seconds)
 
     def kill(self) -> None:
-        """End all ranks at once and wait for them."""
+        """End all ranks at once and wait for them, though not for ever."""
         for rank in self.ranks:
             rank.kill()
-        for rank in self.ranks:
-            rank.process.wait()
-            rank.poll()
+        deadline = time.monotonic() + self.patience.kill_seconds
+        while any(rank.poll() for rank in self.ranks):
+            if time.monotonic() > deadline:
+                self.gave_up = True
+                break
+            time.sleep(_SECONDS_BETWEEN_LOOKS_AFTER_A_KILL)
 
     def _act(self, now: float) -> None:
         if self.interrupts.insisted:
             self.kill()
         elif self.interrupts.wanted:
-            self._tell()
+            self._tell(self.interrupts.number)
+        if self.interrupts.take_checkpoint():
+            for rank in self.ranks:
+                rank.send(CHECKPOINT_SIGNAL)
         self._after_failure(now)
         self._after_leave(now)
+        self._after_silence(now)
 
     def _after_failure(self, now: float) -> None:
         if self._first_failure is None:
@@ -66,20 +94,32 @@ class Overseer:
         if waited > self.patience.notice_seconds + self.patience.terminate_seconds:
             self.kill()
         elif waited > self.patience.notice_seconds:
-            self._tell()
+            self._tell(signal.SIGTERM)
 
     def _after_leave(self, now: float) -> None:
         """One rank that left alone, for example by a signal of its own, takes the others with it."""
         if self._first_leave is None:
             if any(rank.left for rank in self.ranks):
                 self._first_leave = now
-                self._tell()
-        elif now - self._first_leave > self.patience.leave_seconds:
+                # Neither a preemption nor a second Ctrl-C after one to a single rank.
+                self._tell(signal.SIGHUP)
+        elif now - self._first_leave > self._seconds_to_follow():
             self.kill()
 
-    def _tell(self) -> None:
-        """Once only: a second SIGTERM must not disturb the saving that the first one started."""
+    def _seconds_to_follow(self) -> float:
+        # Without one that left in the middle of things, the others can save nothing.
+        abruptly = any(rank.exit_code == ExitCode.LEFT for rank in self.ranks)
+        return self.patience.notice_seconds if abruptly else self.patience.leave_seconds
+
+    def _after_silence(self, now: float) -> None:
+        if self.hang is None and any(rank.exit_code is None for rank in self.ranks):
+            self.hang = self.watchdog.look(now)
+            if self.hang is not None:
+                self.kill()
+
+    def _tell(self, number: signal.Signals) -> None:
+        """Once only: a second signal must not disturb the saving that the first one started."""
         if not self._told:
             self._told = True
             for rank in self.ranks:
-                rank.terminate()
+                rank.terminate(number)

@@ -15,7 +15,16 @@ questions and answers; everything else is the code that trains real models. Seco
 """
 
 from stoker.testing.fit import Fit, tiny_fit, tiny_recipe
+from stoker.testing.manifests import rewrite_manifest
 from stoker.testing.recorder import Recorder
 from stoker.testing.tiny import write_tiny_data, write_tiny_model
 
-__all__ = ["Fit", "Recorder", "tiny_fit", "tiny_recipe", "write_tiny_data", "write_tiny_model"]
+__all__ = [
+    "Fit",
+    "Recorder",
+    "rewrite_manifest",
+    "tiny_fit",
+    "tiny_recipe",
+    "write_tiny_data",
+    "write_tiny_model",
+]

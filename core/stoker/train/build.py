@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from stoker.checkpoint.reading import Checkpoint, CheckpointSource, list_checkpoints, newest_valid
-from stoker.data.batches import Prefetcher, Step, collate, collate_plan, plan_step
+from stoker.checkpoint.reading import CheckpointSource
+from stoker.data.batches import Prefetcher, Step, collate, collate_plan
 from stoker.data.index import PreparedData, TokenIndex, prepare_index
 from stoker.data.order import KeyedOrder, Order, total_steps
 from stoker.dispatch import Hooks
-from stoker.errors import StokerError, UsageError
+from stoker.errors import StokerError
 from stoker.registry import make_plugins
 from stoker.run.context import Run
 from stoker.run.events import EventWriter
+from stoker.run.skips import read_skips, steps_for
 from stoker.train import schedule
+from stoker.train.base import BaseDigest, require_same_base
 from stoker.train.default_engine import DefaultEngine
+from stoker.train.distributed import from_first_rank
 from stoker.train.loss import CausalLMLoss, Loss
 from stoker.train.model import (
     check_sequence_length,
@@ -31,6 +34,7 @@ from stoker.train.model import (
 )
 from stoker.train.optimizer import default_optimizer, parameter_groups
 from stoker.train.progress import Progress
+from stoker.train.resuming import check_fits, choose_checkpoint, restore
 from stoker.train.state import State
 from stoker.train.weights import (
     InitialValue,
@@ -44,6 +48,7 @@ from stoker.train.weights import (
 )
 
 if TYPE_CHECKING:
+    from stoker.checkpoint.finding import Checkpoint
     from stoker.recipe.model import Recipe
     from stoker.run.directory import RunDirectory
     from stoker.train.engine import Engine
@@ -166,15 +171,15 @@ def build_state(run: Run, order: Order, model: nn.Module) -> State:
     )
     initial_values = hooks.collect_mapping("collect_initial_values", run=run, model=model)
     engine.attach(optimizer)
-    checkpoint, passed_over = newest_valid(run.directory.checkpoints_path)
+    checkpoint, passed_over = choose_checkpoint(run)
     if checkpoint is not None:
-        check_same_data(run, checkpoint)
-        check_same_engine(run, checkpoint)
+        check_fits(run, model, checkpoint)
+    base = _base_digest(run, model, checkpoint)
     restored = [] if checkpoint is None else [CheckpointSource(checkpoint)]
     source = weight_source(run, model, initial_values, restored)
     engine.load(_with_progress(run, model, source))
     loss: Loss = hooks.own("make_loss", lambda: CausalLMLoss(model), run=run)
-    steps = total_steps(train, order)
+    steps, skips = total_steps(train, order), read_skips(run.directory.read_record())
     state = State(
         run=run,
         engine=engine,
@@ -184,11 +189,28 @@ def build_state(run: Run, order: Order, model: nn.Module) -> State:
         loss=loss,
         schedule=hooks.own("make_schedule", lambda: schedule.make_schedule(train, steps), run=run),
         collator=hooks.own("make_collator", lambda: collate, run=run),
-        total_steps=steps,
+        # Of epochs, skipped batches are a part; the schedule stays that of the whole, so that steps
+        # before the first of them are what they were.
+        total_steps=steps_for(steps, skips) if train.steps is None else steps,
+        skips=skips,
+        base=base,
     )
     if checkpoint is not None:
         restore(state, checkpoint, passed_over)
     return state
+
+
+def _base_digest(run: Run, model: nn.Module, checkpoint: Checkpoint | None) -> BaseDigest | None:
+    """On rank 0, where checkpoints hold a part of the model only.
+
+    Raises `UsageError` on every rank where the checkpoint was trained on another base.
+    """
+    if all(parameter.requires_grad for parameter in model.parameters()):
+        return None
+    base = BaseDigest(run) if run.is_main else None
+    if checkpoint is not None and checkpoint.manifest.base:
+        require_same_base(run, checkpoint, from_first_rank(base.value() if base else ""))
+    return base
 
 
 def weight_source(
@@ -210,56 +232,6 @@ def weight_source(
             run.events.write("note", message=f"{message} until its weights are loaded")
     initial = InitialValuesSource(initial_values, shapes, run.recipe.run.seed, base)
     return LayeredSource([*restored, initial])
-
-
-def check_same_data(run: Run, checkpoint: Checkpoint) -> None:
-    """Raise `UsageError` if the sources hold other rows than when the checkpoint was written.
-
-    The cursor of a run is a number of rows: with other rows it means nothing. That the recipe names
-    other data is something a user has allowed.
-    """
-    before, now = checkpoint.manifest.data, run.data_digests
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    if changed and before["data"] == now["data"]:
-        raise UsageError(
-            f"the content of {' and '.join(changed)} has changed since {checkpoint.path.name}.",
-            hint="Put it back, or start a new run: stoker run --fresh.",
-        )
-
-
-def check_same_engine(run: Run, checkpoint: Checkpoint) -> None:
-    """Raise `UsageError` for optimizer states that cannot move to this run's engine."""
-    manifest, engine = checkpoint.manifest, type(run.engine).__name__
-    if not manifest.portable and manifest.engine_class != engine:
-        raise UsageError(
-            f"the optimizer states of {checkpoint.path.name} cannot move from {manifest.engine_class} "
-            f"to {engine}: they do not belong to single elements of the parameters.",
-            hint="Go on with the engine of the run, or start a new one: stoker run --fresh.",
-        )
-
-
-def restore(state: State, checkpoint: Checkpoint, passed_over: list[str]) -> None:
-    """Put the cursor and the counters where the checkpoint left them."""
-    manifest, run = checkpoint.manifest, state.run
-    state.step = manifest.step
-    state.tokens = manifest.tokens
-    state.supervised_tokens = manifest.supervised_tokens
-    state.best_eval_loss = manifest.best_eval_loss
-    state.best_step = manifest.best_step
-    state.evaluated_step = manifest.evaluated_step
-    state.skipped_before = manifest.step - manifest.optimizer_steps
-    state.metrics = dict(manifest.metrics)
-    state.checkpoints = [
-        known
-        for known in list_checkpoints(run.directory.checkpoints_path)
-        if known.step <= manifest.step
-    ]
-    state.engine.load_state(manifest.engine)
-    run.hooks.load_state(manifest.plugins)
-    if run.is_main:
-        run.events.write(
-            "resume", step=state.step, checkpoint=checkpoint.path.name, passed_over=passed_over
-        )
 
 
 class _ReportingSource:
@@ -292,13 +264,10 @@ def _with_progress(run: Run, model: nn.Module, source: WeightSource) -> WeightSo
 @contextmanager
 def prefetch(state: State, index: TokenIndex) -> Iterator[Iterator[Step]]:
     """The steps that are left, each with its batches made in the background."""
-    run = state.run
-    size = run.recipe.train.micro_batch_size
     pin = state.engine.device.type == "cuda"
 
     def make(step: int) -> Step:
-        plan = plan_step(state.order, index, step, size, run.rank, run.world_size)
-        return collate_plan(plan, index, state.collator, pin=pin)
+        return collate_plan(state.plan(step, state.run.rank), index, state.collator, pin=pin)
 
     with Prefetcher(make, range(state.step + 1, state.total_steps + 1)) as steps:
         yield steps

@@ -139,6 +139,30 @@ def connect(run: Run, *, even_alone: bool = False) -> None:
     )
 
 
+def all_agree(fine: bool) -> bool:
+    """Whether every rank says so. Collective, on the host; True to itself without other ranks."""
+    if not dist.is_initialized():
+        return fine
+    problem = torch.tensor(int(not fine))
+    dist.all_reduce(problem, dist.ReduceOp.MAX)
+    return not bool(problem)
+
+
+def from_first_rank(text: str) -> str:
+    """What rank 0 says, on every rank. Collective, on the host."""
+    if not dist.is_initialized():
+        return text
+    content = text.encode()
+    length = torch.tensor(len(content))
+    dist.broadcast(length, src=0)
+    letters = torch.zeros(int(length), dtype=torch.uint8)
+    if dist.get_rank() == 0 and content:
+        letters.copy_(torch.frombuffer(bytearray(content), dtype=torch.uint8))
+    if int(length):
+        dist.broadcast(letters, src=0)
+    return bytes(letters.tolist()).decode()
+
+
 def disconnect() -> None:
     """Leave the process group, if there is one."""
     if dist.is_initialized():

@@ -50,6 +50,9 @@ class Engine(Protocol):
     regime: Regime
     optimizer: torch.optim.Optimizer
     """The one that `step` uses; known after `attach`."""
+    streams_state: bool
+    """Whether `tensors` brings the state from elsewhere than memory, piece by piece: it is then written
+    while training waits, and not copied first."""
 
     def building(self) -> AbstractContextManager[None]:
         """Active while the model is constructed: parameters take no memory yet."""

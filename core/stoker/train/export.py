@@ -14,7 +14,8 @@ from accelerate import init_empty_weights
 from safetensors import SafetensorError
 from torch import nn
 
-from stoker.checkpoint.reading import Checkpoint, CheckpointSource, list_checkpoints
+from stoker.checkpoint.finding import Checkpoint, list_checkpoints
+from stoker.checkpoint.reading import CheckpointSource
 from stoker.errors import StokerError, StorageError, UsageError
 from stoker.recipe.lock import read_lock
 from stoker.run.context import Run

@@ -1,4 +1,4 @@
-"""Non-finite gradients: found and stopped on the device, seen by the host at the next log point."""
+"""Non-finite losses and gradients: stopped on the device, seen by the host at the next log point."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ _SAVED = {
     "good_steps_in_a_row": "_good_in_a_row",
     "skipped_steps_in_a_row": "_skips_in_a_row",
 }
+
+
+def spoiling(loss_sum: Tensor) -> Tensor:
+    """The same loss; where it is not finite, nothing of its gradient is either.
+
+    A loss can be infinite and its gradient finite: that of cross-entropy is softmax - 1 at a target
+    of probability 0. This way one look at the gradient norm finds both, on all ranks.
+    """
+    return loss_sum * (loss_sum.detach() * 0 + 1)
 
 
 class FiniteGuard:

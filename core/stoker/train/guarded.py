@@ -15,6 +15,7 @@ class GuardedEngine:
 
     device: torch.device
     guard: FiniteGuard
+    streams_state = False
 
     def failed(self) -> Tensor:
         """The guard's verdict, on the engine's device."""

@@ -13,6 +13,7 @@ import torch
 from stoker.data.batches import Step
 from stoker.train.boundary import FINISH, Boundary, Decision
 from stoker.train.coverage import GradientCoverage
+from stoker.train.finite import spoiling
 from stoker.train.metrics import StepLog
 from stoker.train.rng import seed_micro_batch
 
@@ -38,6 +39,7 @@ def train(
     for step in data:  # the steps that are left, their batches made ahead of time
         plan = step.plan
         state.step = plan.step
+        state.run.heartbeat.beat(f"step {plan.step}")
         hooks.notify("on_step_start", state=state)
         loss = run_micro_batches(state, step)
 
@@ -60,14 +62,16 @@ def train(
         if log_point:
             log_rows(state, log)  # SYNC
         decision = boundary.decide(state, now=log_point)
+        saver.settle(state)
         if evaluates or decision.evaluate:
             log_rows(state, log)  # SYNC
             evaluator.run()  # SYNC
             decision = boundary.decide(state, now=True, before=decision)
             log.restart_clock()
-        if decision.checkpoint and not (last or decision.stop):
+        wants_checkpoint = decision.checkpoint or saver.is_due(plan.step)
+        if wants_checkpoint and not (last or decision.stop):
             log_rows(state, log)  # SYNC: raises before anything non-finite could be saved
-            saver.save(state)  # SYNC
+            saver.save(state)  # SYNC for the copy to the host; the rest is written in the background
             log.restart_clock()
         if decision.stop:
             log_rows(state, log)  # SYNC
@@ -94,8 +98,9 @@ def run_micro_batches(state: State, step: Step) -> torch.Tensor:
         seed_micro_batch(state.seed, plan.step, batch.index, engine.device)
         with engine.micro_batch(last=last):
             loss_sum, _ = engine.forward(state.loss, batch.to(engine.device))
-            engine.backward(loss_sum, engine.world_size / plan.num_supervised)
+            engine.backward(spoiling(loss_sum), engine.world_size / plan.num_supervised)
         total += loss_sum.detach() / plan.num_supervised
+        state.run.heartbeat.beat(f"step {plan.step}")
         state.run.hooks.notify("on_micro_batch_end", state=state)
     return total
 

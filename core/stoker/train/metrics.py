@@ -12,9 +12,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from stoker.errors import NonFiniteError
+from stoker.train.blame import report_non_finite
 
 if TYPE_CHECKING:
+    from stoker.errors import NonFiniteError
     from stoker.train.state import State
 
 
@@ -39,7 +40,7 @@ class StepLog:
     def __init__(self, state: State) -> None:
         self.state = state
         self.failure: NonFiniteError | None = None
-        """Set by `flush` when a step's gradients were not finite."""
+        """Set by `flush` when a step's loss or gradients were not finite."""
         self.skipped: list[int] = []
         """Steps that `flush` found to have been skipped by loss scaling."""
         self._num_skipped = 0.0
@@ -74,24 +75,23 @@ class StepLog:
     def flush(self) -> list[dict[str, float]]:
         """One dictionary for each step since the last flush, equal on all ranks but for the times.
 
-        A synchronisation. Ends before the first step whose gradients were not finite, and sets
-        `failure` then.
+        A synchronisation. Ends before the first step whose loss or gradients were not finite, and
+        sets `failure` then.
         """
         if not self._rows:
             return []
         rows, self._rows = self._rows, []
-        losses = torch.stack([row.loss.detach().float() for row in rows])
-        if dist.is_initialized():
-            dist.all_reduce(losses)
+        losses, broken = self._over_ranks(torch.stack([row.loss.detach().float() for row in rows]))
         norms = torch.stack([row.gradient_norm.float() for row in rows])
         failed = torch.stack([row.failed.float() for row in rows])
         num_skipped = torch.stack([row.num_skipped.float() for row in rows])
         # SYNC: the only copy from device to host between two log points.
-        host = torch.stack([losses, norms, failed, num_skipped]).tolist()
+        host = torch.stack([losses, norms, failed, num_skipped, *broken]).tolist()
         seconds = self._clock.read()
         good = next((number for number, bad in enumerate(host[2]) if bad), len(rows))
         if good < len(rows):
-            self.failure = _non_finite(rows[good].step)
+            ranks = [rank for rank, steps in enumerate(host[4:]) if steps[good]]
+            self.failure = report_non_finite(self.state, rows[good].step, ranks)
         else:
             self._note_skips(rows, host[3])
         return [
@@ -108,18 +108,24 @@ class StepLog:
             for row, loss, norm, step_seconds in zip(rows, host[0], host[1], seconds, strict=True)
         ][:good]
 
+    def _over_ranks(self, losses: Tensor) -> tuple[Tensor, Tensor]:
+        """Sums over all ranks [steps], and 1 where a rank's own part was not finite [ranks, steps].
+
+        Together, so that nothing more is exchanged when something has gone wrong.
+        """
+        run = self.state.run
+        both = losses.new_zeros(1 + run.world_size, len(losses))
+        both[0] = losses
+        both[1 + run.rank] = ~torch.isfinite(losses)
+        if dist.is_initialized():
+            dist.all_reduce(both)
+        return both[0], both[1:]
+
     def _note_skips(self, rows: Sequence[_Row], counts: Sequence[float]) -> None:
         before = [self._num_skipped, *counts]
         pairs = zip(rows, itertools.pairwise(before), strict=True)
         self.skipped = [row.step for row, (earlier, now) in pairs if now > earlier]
         self._num_skipped = before[-1]
-
-
-def _non_finite(step: int) -> NonFiniteError:
-    return NonFiniteError(
-        f"the gradient of step {step} was not finite; neither it nor anything after it was applied.",
-        hint="Lower train.learning_rate, look at the data of that step, or use another train.precision.",
-    )
 
 
 class HostClock:

@@ -23,6 +23,7 @@ class Progress:
 
     def update(self, done: int) -> None:
         """`done` of `total` units are finished."""
+        self.run.heartbeat.beat(self.phase)
         now = time.monotonic()
         finished = 0 < self.total <= done
         if not self.run.is_main or not (finished or now - self._last >= SECONDS_BETWEEN_EVENTS):

@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from stoker.data.batches import StepPlan, plan_step
+from stoker.run.skips import Skip, batch_of
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from stoker.checkpoint.reading import Checkpoint
+    from stoker.checkpoint.finding import Checkpoint
     from stoker.data.batches import Collator
     from stoker.data.order import Order
     from stoker.run.context import Run
+    from stoker.train.base import BaseDigest
     from stoker.train.engine import Engine
     from stoker.train.loss import Loss
     from stoker.train.schedule import Schedule
@@ -50,13 +54,28 @@ class State:
     """The latest value of everything logged or evaluated, by name."""
     checkpoints: list[Checkpoint] = field(default_factory=list)
     """Committed and still on disk, oldest first."""
+    base: BaseDigest | None = None
+    """On rank 0: the hash of what checkpoints do not hold; None where they hold all."""
+    skips: tuple[Skip, ...] = ()
+    """Batches of the order that no step takes; run.json keeps them."""
 
     @property
     def epoch(self) -> float:
         """Passes over the training rows so far."""
-        return self.step * self.run.recipe.train.batch_size / self.order.num_rows
+        return self.rows_passed / self.order.num_rows
+
+    @property
+    def rows_passed(self) -> int:
+        """How far in the order's rows the run is, those of skipped batches included."""
+        return batch_of(self.step, self.skips) * self.run.recipe.train.batch_size
 
     @property
     def seed(self) -> int:
         """The run's seed."""
         return self.run.recipe.run.seed
+
+    def plan(self, step: int, rank: int) -> StepPlan:
+        """What a rank does in a step, past or to come: a pure function of the two."""
+        run, batch = self.run, batch_of(step, self.skips)
+        size = run.recipe.train.micro_batch_size
+        return plan_step(self.order, run.index, step, size, rank, run.world_size, batch=batch)

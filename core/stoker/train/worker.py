@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +21,11 @@ from stoker.run.attempt import begin_attempt, end_attempt, take_over
 from stoker.run.context import Outcome, Run
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter
+from stoker.run.heartbeat import Heartbeat
 from stoker.run.naming import open_for_run
 from stoker.run.outcome import read_outcomes, write_outcome
 from stoker.run.progress import PlainView
+from stoker.run.stacks import answer_stack_requests
 from stoker.run.watching import summarise, watch_run
 from stoker.train.distributed import (
     Place,
@@ -38,7 +41,9 @@ from stoker.train.distributed import (
 from stoker.train.signals import SignalFlags
 
 if TYPE_CHECKING:
-    pass
+    from stoker.train.boundary import Boundary, Decision
+    from stoker.train.saving import Saver
+    from stoker.train.state import State
 
 
 def main() -> None:
@@ -47,6 +52,7 @@ def main() -> None:
     Its argument is the run directory, or `-` on nodes other than the first, where rank 0 says it.
     """
     signals = SignalFlags().install()
+    answer_stack_requests()
     place = place_from_environment()
     publish(place)
     store = open_store(place)
@@ -178,6 +184,7 @@ def run_rank(
         world_size=place.world_size,
         local_rank=place.local_rank,
         store=store,
+        heartbeat=Heartbeat.from_environment(),
     )
     try:
         outcome = execute(run, signals)
@@ -185,7 +192,14 @@ def run_rank(
         leave(store)
         run.hooks.tell_failure(run=run, error=error)
         return _failed(directory, place, attempt, error, run.step, recipe)
-    write_outcome(directory, attempt, place.rank, outcome.exit_code, step=outcome.step)
+    write_outcome(
+        directory,
+        attempt,
+        place.rank,
+        outcome.exit_code,
+        step=outcome.step,
+        preempted=outcome.preempted,
+    )
     if is_last:
         disconnect()
     return int(outcome.exit_code)
@@ -194,12 +208,12 @@ def run_rank(
 def execute(run: Run, signals: SignalFlags) -> Outcome:
     """Build, train, save, say how it ended. The timeline in `stoker.hookspecs` is this function."""
     from stoker.train import build
-    from stoker.train.boundary import INTERRUPT, Boundary
+    from stoker.train.boundary import Boundary
     from stoker.train.evaluate import Evaluator
     from stoker.train.loop import train
     from stoker.train.saving import Saver
 
-    hooks = run.hooks
+    hooks, run.signals = run.hooks, signals
     hooks.notify("on_run_start", run=run)
     data = build.build_data(run, signals)
     meet(run, signals.raise_if_stopped)
@@ -215,21 +229,43 @@ def execute(run: Run, signals: SignalFlags) -> Outcome:
 
     hooks.notify("on_train_start", state=state)
     saver = Saver(boundary)
-    with build.prefetch(state, data.train) as steps:
-        decision = train(state, steps, Evaluator(state, data.evaluation, boundary), saver, boundary)
-    if state.step > 0:
-        saver.save(state)
-    interrupted = decision.stop == INTERRUPT
+    with saver.closing():
+        saver.begin(state)
+        with build.prefetch(state, data.train) as steps:
+            decision = train(state, steps, Evaluator(state, data.evaluation, boundary), saver, boundary)
+        exit_code = leave_saved(state, decision, saver, boundary)
+    boundary.close()
+    result = saver.result or (state.checkpoints[-1] if state.checkpoints else None)
     outcome = Outcome(
-        exit_code=ExitCode.STOPPED if interrupted else ExitCode.DONE,
+        exit_code=exit_code,
         step=state.step,
         message=boundary.reason,
-        checkpoint=saver.result.path if saver.result else None,
+        checkpoint=result.path if result else None,
+        preempted=decision.preempts,
     )
     _set_result(run, outcome)
     hooks.notify("on_train_end", state=state, outcome=outcome)
     hooks.notify("on_run_end", run=run, outcome=outcome)
     return outcome
+
+
+def leave_saved(state: State, decision: Decision, saver: Saver, boundary: Boundary) -> ExitCode:
+    """Save what has been trained, unless the machine is gone before that can be done. Collective."""
+    started, left = time.monotonic(), boundary.seconds_left()
+    needed = saver.commit_seconds or 0.0
+    if left is not None and not boundary.all_fine(needed <= left):
+        # Rather the newest durable checkpoint than a torso: one under way may still become that.
+        saver.finish_within(state, max(0.0, left))
+        code = ExitCode.LEFT
+    else:
+        saver.save_at_end(state)
+        code = ExitCode.STOPPED if decision.interrupts else ExitCode.DONE
+    if decision.preempts and state.run.is_main:
+        step = state.checkpoints[-1].step if state.checkpoints else None
+        phase = "left" if code == ExitCode.LEFT else "saved"
+        seconds = time.monotonic() - started
+        state.run.events.write("preemption", phase=phase, step=step, seconds=seconds, seconds_left=left)
+    return code
 
 
 def _set_running(run: Run, total_steps: int, step: int) -> None:
@@ -275,6 +311,8 @@ def _failed(
         message=message,
         hint=hint,
         traceback=text,
+        preempted=getattr(error, "preempted", False),
+        failed_step=getattr(error, "step", None) if code == ExitCode.NON_FINITE else None,
     )
     return int(code)
 

@@ -71,6 +71,7 @@ class Demo(Plugin[DemoConfig]):
     """
 
     Config: ClassVar[type[PluginConfig]] = DemoConfig
+    safe_on_resume = ("sample", "sample_question", "sample_tokens")
 
     @hookimpl
     def collect_problems(self, recipe: Recipe) -> list[Problem]:

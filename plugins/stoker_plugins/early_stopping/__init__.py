@@ -13,7 +13,7 @@ from stoker.errors import PluginError
 from stoker.recipe.problems import Problem
 
 if TYPE_CHECKING:
-    from stoker.checkpoint.reading import Checkpoint
+    from stoker.checkpoint.finding import Checkpoint
     from stoker.recipe.model import Recipe
     from stoker.train.state import State
 

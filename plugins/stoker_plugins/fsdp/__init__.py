@@ -66,6 +66,7 @@ class Fsdp(Plugin[FsdpConfig]):
     """Train with torch's FSDP2; the same code on CPU (gloo) and CUDA (NCCL)."""
 
     Config: ClassVar[type[PluginConfig]] = FsdpConfig
+    safe_on_resume = ("pin_memory", "prefetch")
     provides = ("engine",)
     # SHARD_GRAD_OP too: outside of forward and backward a rank holds its part of the weights only.
     choices = (

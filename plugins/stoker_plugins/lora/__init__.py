@@ -50,6 +50,8 @@ class Lora(Plugin[LoraConfig]):
     """Train a LoRA adapter on a frozen base; checkpoints and exports hold the adapter only."""
 
     Config: ClassVar[type[PluginConfig]] = LoraConfig
+    # Others train other parameters than a checkpoint holds, or count at the start only.
+    forbidden_on_resume = ("enabled", "rank", "targets", "dora", "modules_to_save", "start_from")
     provides = ("adapter",)
     choices = (Choice("method", "lora"), Choice("method", "dora", {"dora": True}))
     refuses = (

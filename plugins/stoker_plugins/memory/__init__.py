@@ -30,6 +30,7 @@ class Memory(Plugin[MemoryConfig]):
     """
 
     Config: ClassVar[type[PluginConfig]] = MemoryConfig
+    safe_on_resume = ("enabled", "at_step")
     failure_policy = "degrade"
 
     @hookimpl

@@ -75,6 +75,8 @@ class Optimizers(Plugin[OptimizersConfig]):
     """
 
     Config: ClassVar[type[PluginConfig]] = OptimizersConfig
+    # An optimizer cannot go on with the states of another.
+    forbidden_on_resume = ("enabled", "name")
     choices = tuple(
         Choice("optimizer", name, {"name": name}, needs_cuda=fnmatchcase(name, PAGED))
         for name in OPTIONS

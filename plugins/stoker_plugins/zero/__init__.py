@@ -107,6 +107,15 @@ class Zero(Plugin[ZeroConfig]):
     """
 
     Config: ClassVar[type[PluginConfig]] = ZeroConfig
+    safe_on_resume = (
+        "nvme_path",
+        "pin_memory",
+        "optimizer_buffer_count",
+        "parameter_buffer_count",
+        "parameter_buffer_elements",
+        "parameters_in_host_elements",
+        "prefetch_bucket_elements",
+    )
     provides = ("engine",)
     choices = (
         Choice("engine", "zero-1", {"stage": 1}),

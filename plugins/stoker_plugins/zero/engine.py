@@ -71,6 +71,7 @@ class ZeroEngine(GuardedEngine):
         self.regime = regime_for(run.recipe.train.precision, self.device)
         self.guard = FiniteGuard(self.device, scales_loss=self.regime.scales_loss)
         self.swap_folder = prepare_swap_folder(run, config)
+        self.streams_state = self.swap_folder is not None
 
     def building(self) -> AbstractContextManager[None]:
         """Parameters on the meta device, for stage 3 too: `shard` makes their parts, one at a time."""

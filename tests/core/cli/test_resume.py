@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -55,3 +56,70 @@ def test_a_run_that_works_or_is_done_does_not_go_on(invoke: Invoke, new_run: Any
     error = invoke(command, "fire").exception
     assert isinstance(error, UsageError)
     assert "--set train.steps" in error.hint
+
+
+def test_what_differs_is_shown_with_its_class_before_anything_starts(
+    invoke: Invoke, new_run: Any, with_ranks: WithRanks
+) -> None:
+    new_run(state="stopped")
+    with_ranks("done")
+    changes = ("--set", "train.steps=9", "--set", "train.log_every=1", "--set", "train.batch_size=32")
+    result = invoke(command, "fire", *changes, "--allow-change", "train")
+    assert result.exit_code == 0, result.output
+    first, second, *rest = result.output.splitlines()
+    assert first == "train.log_every: 10 -> 1 (safe)"
+    assert second == "train.steps: 3 -> 9 (changes what is trained)"
+    assert not any("batch_size" in line for line in rest), "32 is what it was"
+
+
+def test_with_json_the_changes_are_not_among_the_events(
+    invoke: Invoke, new_run: Any, with_ranks: WithRanks
+) -> None:
+    new_run(state="stopped")
+    with_ranks("done")
+    result = invoke(command, "fire", "--set", "train.log_every=1", "--json")
+    assert [json.loads(line)["v"] for line in result.stdout.splitlines()]
+    assert "train.log_every: 10 -> 1 (safe)" in result.stderr
+
+
+def test_ranks_that_a_change_asks_for_are_started(
+    invoke: Invoke, new_run: Any, with_ranks: WithRanks
+) -> None:
+    directory = new_run(state="stopped")
+    with_ranks("done,done")
+    assert invoke(command, "fire", "--set", "launch.gpus_per_node=2").exit_code == 0
+    assert directory.read_record().nproc == 2
+
+
+ERROR = {"rank": 0, "exit_code": 71, "message": "not finite.", "hint": "", "log": "x", "tail": []}
+
+
+def test_batches_are_left_out_from_the_one_that_failed(
+    invoke: Invoke, new_run: Any, with_ranks: WithRanks
+) -> None:
+    directory = new_run(state="failed", attempt=1, error=ERROR | {"step": 2})
+    with_ranks("done")
+    result = invoke(command, "fire", "--skip-batches", 3)
+    assert result.exit_code == 0, result.output
+    assert "left out: batches 2 to 4" in result.output
+    assert directory.read_record().facts["skipped_batches"] == [
+        {"step": 2, "batch": 2, "batches": 3, "attempt": 1}
+    ]
+
+
+@pytest.mark.parametrize("error", [None, ERROR | {"step": None}])
+def test_without_a_step_that_was_not_finite_there_is_no_batch_to_leave_out(
+    invoke: Invoke, new_run: Any, error: dict[str, Any] | None
+) -> None:
+    directory = new_run(state="failed", attempt=1, error=error)
+    refused = invoke(command, "fire", "--skip-batches", 1).exception
+    assert isinstance(refused, UsageError)
+    assert "no batch to begin with" in refused.message
+    assert (directory.read_record().attempt, directory.read_record().facts) == (1, {})
+
+
+def test_a_refused_change_leaves_the_order_of_batches_alone(invoke: Invoke, new_run: Any) -> None:
+    directory = new_run(state="failed", attempt=1, error=ERROR | {"step": 2})
+    changes = ("--skip-batches", 1, "--set", "train.learning_rate=0.01")
+    assert isinstance(invoke(command, "fire", *changes).exception, UsageError)
+    assert directory.read_record().facts == {}

@@ -77,6 +77,9 @@ def test_values_that_exclude_each_other_are_told(write_recipe: Write, tmp_path: 
     assert "nothing to evaluate" in messages(path, "train.evaluate_every=2")["train.evaluate_every"]
     assert messages(path, "train.evaluate_every=2", "data.eval_fraction=0.1") == {}
     assert "is a file" in messages(path, f"run.directory={tmp_path}/file/runs")["run.directory"]
+    restarts = "launch.max_restarts=3"
+    assert "launch.max_restarts" not in messages(path, restarts)
+    assert "together" in messages(path, restarts, "launch.nodes=2")["launch.max_restarts"]
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ TYPOS = [
     value("train.xyzzy", "1", "Its keys are epochs, steps,"),
     value("checkpoint.evry", '"5 min"', "Did you mean 'every'?"),
     value("checkpoint.keeep", "3", "Did you mean 'keep'?"),
-    value("launch.gpus", "8", "Its keys are gpus_per_node, nodes."),
+    value("launch.gpus", "8", "Its keys are gpus_per_node, nodes, max_restarts,"),
     value("launch.node", "2", "Did you mean 'nodes'?"),
     source(
         "a typo in a source", '{ path = "demo:docstrings", wieght = 2 }', "train.0.wieght", "'weight'"
@@ -302,6 +302,8 @@ RANGES = [
     value("checkpoint.keep", "0", "expected a number of at least 1"),
     value("launch.gpus_per_node", "65", "expected a number of at most 64"),
     value("launch.nodes", "-1", "expected a number of at least 1"),
+    value("launch.max_restarts", "-1", "expected a number of at least 0"),
+    value("launch.hang_seconds", "-1", "expected a number of at least 0"),
 ]
 NAMES = [
     run("a path as a name", 'name = "../other"', "run.name", "matches"),

@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from stoker.errors import UsageError
 from stoker.run import control
 from stoker.run.directory import RunDirectory
+from stoker.run.host import host_name
 from stoker.run.launch import Launched, launch
-from stoker.run.lease import is_held
+from stoker.run.lease import describe_holder, is_held
 from stoker.run.ranks import Topology
 
 Fake = Callable[[str], list[str]]
@@ -63,6 +65,35 @@ def test_a_signal_to_the_supervisor_saves_on_all_ranks_and_ends_in_75(
     record = directory.read_record()
     assert (record.state, record.exit_code, record.step) == ("stopped", 75, 2)
     assert directory.outcome_path(1, 1).exists()
+    # Ranks learn which: plugins take some signals for a preemption, but not Ctrl-C.
+    assert sorted(path.name for path in directory.path.glob("got-*")) == [
+        f"got-0-{number.name}",
+        f"got-1-{number.name}",
+    ]
+
+
+def test_a_signal_that_asks_for_a_checkpoint_reaches_all_ranks_and_stops_none(
+    directory: RunDirectory, fake: Fake, end: End
+) -> None:
+    launched = end(launch(directory, Topology(nproc=2), foreground=False, program=fake("hang")))
+    # Neither the supervisor nor the ranks can handle it yet; it waits for them.
+    launched.process.send_signal(signal.SIGUSR1)
+    wait_for(lambda: all((directory.path / f"saved-{rank}").exists() for rank in (0, 1)))
+    assert launched.process.poll() is None
+    launched.process.terminate()
+    assert launched.process.wait(timeout=20) == 75
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_a_rank_that_has_only_just_started_waits_until_it_is_heard(
+    directory: RunDirectory, fake: Fake, end: End, number: signal.Signals
+) -> None:
+    launched = end(launch(directory, Topology(nproc=2), foreground=False, program=fake("hang")))
+    supervisor = psutil.Process(launched.process.pid)
+    wait_for(lambda: bool(supervisor.children()))
+    supervisor.children()[0].send_signal(number)
+    assert launched.process.wait(timeout=30) == 75
+    assert directory.read_record().state == "stopped"
 
 
 def test_a_signal_that_comes_before_the_supervisor_can_handle_it_is_not_lost(
@@ -86,13 +117,23 @@ def test_a_second_ctrl_c_leaves_at_once_with_76(directory: RunDirectory, fake: F
     launched = end(launch(directory, Topology(), foreground=False, program=fake("slow")))
     wait_for_ranks(directory)
     launched.process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
+    time.sleep(1.2)
     launched.process.send_signal(signal.SIGINT)
     started = time.monotonic()
     assert launched.process.wait(timeout=20) == 76
     assert time.monotonic() - started < 2
     record = directory.read_record()
     assert (record.state, record.exit_code) == ("stopped", 76)
+
+
+def test_one_ctrl_c_that_arrives_twice_is_one(directory: RunDirectory, fake: Fake, end: End) -> None:
+    launched = end(launch(directory, Topology(), foreground=False, program=fake("slow")))
+    wait_for_ranks(directory)
+    # Whoever signals a whole group of processes reaches the supervisor directly and by `stoker run`.
+    launched.process.send_signal(signal.SIGINT)
+    time.sleep(0.02)
+    launched.process.send_signal(signal.SIGINT)
+    assert launched.process.wait(timeout=20) == 75
 
 
 def test_a_second_sigterm_does_not_disturb_the_saving(
@@ -141,8 +182,11 @@ def test_a_second_launch_is_refused_while_the_first_runs(
     directory: RunDirectory, fake: Fake, end: End
 ) -> None:
     launched = end(launch(directory, Topology(), foreground=False, program=fake("hang")))
-    with pytest.raises(UsageError, match="already running"):
+    holder = f"already running: process {launched.process.pid} on {host_name()}"
+    wait_for(lambda: describe_holder(directory.lease_path) in holder)
+    with pytest.raises(UsageError, match=holder) as caught:
         launch(directory, Topology(), foreground=False, program=fake("hang"))
+    assert caught.value.exit_code == 2
     wait_for(lambda: directory.read_record().attempt == 1)
     wait_for_ranks(directory)
     launched.process.terminate()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,13 +19,14 @@ from stoker.run.directory import RunDirectory
 from stoker.run.events import read_events
 from stoker.run.interrupts import Interrupts
 from stoker.run.lease import is_held
-from stoker.run.ranks import Topology
+from stoker.run.ranks import RankProcess, Topology, held_signals, prepare_rank
 from stoker.run.supervisor import supervise_node, supervise_run
 from stoker.run.waiting import Patience
 
 Fake = Callable[[str], list[str]]
 Supervise = Callable[..., int]
 
+YEAR = 365 * 86400.0
 IMPATIENT = Patience(notice_seconds=0.8, terminate_seconds=0.5, leave_seconds=0.5, poll_seconds=0.02)
 
 
@@ -129,6 +132,91 @@ def test_a_rank_that_cannot_follow_one_that_left_is_ended(
 ) -> None:
     assert supervise("left,stubborn") == 76
     assert directory.read_record().state == "stopped"
+
+
+def test_a_rank_that_leaves_at_once_takes_the_others_with_it(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    assert supervise("exit-76,hang") == 76
+    assert supervise("exit-76,stubborn") == 76
+    record = directory.read_record()
+    assert (record.state, record.exit_code, record.error) == ("stopped", 76, None)
+
+
+def test_a_failure_before_a_rank_left_at_once_stays_the_cause(
+    supervise: Supervise, directory: RunDirectory
+) -> None:
+    assert supervise("fail,exit-76") == 71
+    assert directory.read_record().state == "failed"
+
+
+@pytest.mark.parametrize("behaviours", ["fail-late,fail", "fail,fail-late"])
+def test_clocks_that_are_set_meanwhile_change_nothing(
+    supervise: Supervise,
+    directory: RunDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    behaviours: str,
+) -> None:
+    # Each rank has a wall clock years from the other's, the supervisor's jumps at every look.
+    monkeypatch.setenv("FAKE_CLOCKS", "1")
+    jumps = itertools.cycle((0, 10 * YEAR, -10 * YEAR, 3600.0, -3600.0))
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + next(jumps))
+    assert supervise(behaviours) == 71
+    timer = threading.Timer(0.5, lambda: control.request(directory, "stop"))
+    timer.start()
+    assert supervise("hang") == 75
+    timer.join()
+
+
+class ForkedProcess:
+    """A rank that is no new program: what `supervise_run` needs of its process."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._exit_code: int | None = None
+
+    def poll(self) -> int | None:
+        if self._exit_code is None and os.waitpid(self.pid, os.WNOHANG) != (0, 0):
+            self._exit_code = 75
+        return self._exit_code
+
+    def wait(self) -> int:
+        raise AssertionError("nobody waits without a limit")
+
+    def send_signal(self, sig: int, /) -> None:
+        os.kill(self.pid, sig)
+
+
+def test_ranks_may_be_started_otherwise_than_as_new_programs(directory: RunDirectory) -> None:
+    started: list[int] = []
+
+    def start(
+        rank: int,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log_path: Path,
+        keep_open: Sequence[int] = (),
+    ) -> RankProcess:
+        with held_signals():
+            pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            prepare_rank()
+            signal.sigwait([signal.SIGTERM])
+            os._exit(0)
+        started.append(rank)
+        # The lease is open in the fork, too.
+        assert len(keep_open) == 1
+        return RankProcess(rank, ForkedProcess(pid), log_path)
+
+    lease, interrupts = take_over(directory), Interrupts(directory)
+    interrupts.wanted, interrupts.number = True, signal.SIGTERM
+    code = supervise_run(
+        directory, Topology(nproc=2), lease, interrupts, patience=IMPATIENT, start=start
+    )
+    lease.release()
+    assert (code, started) == (75, [0, 1])
 
 
 def test_a_preempted_run_says_so(supervise: Supervise, directory: RunDirectory) -> None:

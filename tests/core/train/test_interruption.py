@@ -15,14 +15,19 @@ from typing import Any
 import psutil
 import pytest
 
+from stoker.checkpoint.finding import newest_valid
 from stoker.errors import ExitCode
 from stoker.run.directory import RunDirectory
 from stoker.run.events import read_events
+from stoker.run.heartbeat import read_beat
+from stoker.run.outcome import read_outcomes
 from stoker.testing import tiny_recipe
 
 STOKER = [sys.executable, "-m", "stoker"]
 STEPS = 200
 SETTINGS = ["--set", f"train.steps={STEPS}", "--set", "train.schedule=constant"]
+ENDLESS = ["--set", "train.steps=1000000"]
+"""For runs that are stopped: a fast machine must not be done before."""
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,10 @@ def wait_for_step(folder: Path, name: str, step: int) -> None:
             return
         time.sleep(0.05)
     raise AssertionError(f"{name} did not reach step {step}")
+
+
+def committed_steps(folder: Path, name: str) -> list[int]:
+    return [e["step"] for e in events(folder, name, "checkpoint") if e["phase"] == "committed"]
 
 
 def losses_by_step(folder: Path, name: str) -> dict[int, float]:
@@ -94,14 +103,19 @@ def test_a_signal_saves_exits_75_and_the_same_command_goes_on(
 
 
 def test_stop_and_checkpoint_requests_are_heard(folder: Path) -> None:
-    process = start(folder, "asked")
+    process = start(folder, "asked", *ENDLESS)
     wait_for_step(folder, "asked", 3)
+    process.send_signal(signal.SIGUSR1)
+    deadline = time.monotonic() + 60
+    while not committed_steps(folder, "asked"):
+        assert time.monotonic() < deadline, "SIGUSR1 was not heard"
+        time.sleep(0.05)
+    by_signal = committed_steps(folder, "asked")
     subprocess.run([*STOKER, "checkpoint", "asked"], cwd=folder, check=True, capture_output=True)
     subprocess.run([*STOKER, "stop", "asked"], cwd=folder, check=True, capture_output=True)
     process.communicate(timeout=60)
     assert process.returncode == ExitCode.STOPPED
-    steps = [e["step"] for e in events(folder, "asked", "checkpoint") if e["phase"] == "committed"]
-    assert len(steps) >= 1
+    assert len(committed_steps(folder, "asked")) > len(by_signal)
 
 
 def test_a_detached_run_outlives_the_session_that_started_it(folder: Path) -> None:
@@ -131,7 +145,7 @@ def test_a_detached_run_outlives_the_session_that_started_it(folder: Path) -> No
 
 
 def test_a_foreground_that_is_killed_takes_the_run_along_saved(folder: Path) -> None:
-    process = start(folder, "orphan")
+    process = start(folder, "orphan", *ENDLESS)
     wait_for_step(folder, "orphan", 3)
     process.kill()
     process.communicate()
@@ -165,6 +179,101 @@ def test_a_signal_to_one_rank_before_the_ranks_have_met_ends_all_of_them_soon(fo
     output, _ = process.communicate(timeout=60)
     assert process.returncode == ExitCode.STOPPED, output
     assert directory(folder, "early").read_record().state == "stopped"
+
+
+PHASES = ("start-up", "training", "evaluation", "saving")
+TARGETS = ("rank", "launcher", "group")
+SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP")
+FEW = [
+    ("start-up", "group", "SIGHUP"),
+    ("training", "rank", "SIGINT"),
+    ("evaluation", "launcher", "SIGHUP"),
+    ("saving", "group", "SIGINT"),
+]
+"""Every phase, target and signal; with the tests above also the others' most likely pairs."""
+BUSY = [*ENDLESS, "--set", "train.evaluate_every=1", "--set", 'checkpoint.every="1 step"']
+
+
+def family(launcher: int) -> list[psutil.Process]:
+    """`stoker run`, its supervisor and the ranks, in this order; waits for two ranks."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+            supervisor = psutil.Process(launcher).children()[0]
+            if len(ranks := supervisor.children()) == 2:
+                return [psutil.Process(launcher), supervisor, *sorted(ranks, key=lambda each: each.pid)]
+        time.sleep(0.005)
+    raise AssertionError("the ranks were not started")
+
+
+def wait_for_phase(folder: Path, name: str, phase: str) -> None:
+    beat = directory(folder, name).attempt_path(1) / "rank-0.beat"
+    words = {"training": "step", "evaluation": "evaluating", "saving": "saving"}[phase]
+    deadline = time.monotonic() + 60
+    wait_for_step(folder, name, 2)
+    while not read_beat(beat).phase.startswith(words):
+        assert time.monotonic() < deadline, f"never {phase}"
+        time.sleep(0.0005)
+
+
+def send_and_check(folder: Path, phase: str, target: str, number: signal.Signals) -> None:
+    name = f"{phase}-{target}-{number.name.lower()}"
+    process = start(folder, name, "--nproc", "2", *BUSY)
+    people = family(process.pid)
+    if phase != "start-up":
+        wait_for_phase(folder, name, phase)
+    chosen = {"rank": people[-1:], "launcher": people[:1], "group": people}[target]
+    for each in chosen:
+        each.send_signal(number)
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == ExitCode.STOPPED, output
+    run = directory(folder, name)
+    record, outcomes = run.read_record(), read_outcomes(run, 1)
+    assert (record.state, record.exit_code) == ("stopped", 75)
+    assert [(each.rank, each.exit_code, each.step) for each in outcomes] == [
+        (rank, 75, record.step) for rank in (0, 1)
+    ]
+    newest, passed_over = newest_valid(run.checkpoints_path)
+    assert passed_over == []
+    assert (newest.step if newest else 0) == record.step
+    assert not any(each.is_running() for each in people[1:])
+
+
+@pytest.mark.parametrize(("phase", "target", "number"), FEW)
+def test_a_signal_to_anyone_in_any_phase_saves_the_same_step_on_all_ranks_and_ends_in_75(
+    folder: Path, phase: str, target: str, number: str
+) -> None:
+    send_and_check(folder, phase, target, signal.Signals[number])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("phase", PHASES)
+def test_every_signal_to_everyone_in_every_phase_does_so(
+    folder: Path, phase: str, target: str, number: str
+) -> None:
+    send_and_check(folder, phase, target, signal.Signals[number])
+
+
+def test_a_rank_that_is_stopped_is_found_and_a_restart_goes_on_from_the_newest_checkpoint(
+    folder: Path, uninterrupted: dict[int, float]
+) -> None:
+    limits = ["--set", "launch.hang_seconds=3", "--set", "launch.max_restarts=1"]
+    process = start(folder, "hung", "--nproc", "2", *limits, "--set", 'checkpoint.every="5 steps"')
+    *_, victim = family(process.pid)
+    wait_for_step(folder, "hung", 8)
+    victim.send_signal(signal.SIGSTOP)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    hang, restart = events(folder, "hung", "alert")[:2]
+    assert hang["phase"].startswith(("step", "saving"))
+    assert "it is stopped (SIGSTOP)" in hang["message"]
+    assert restart["restart"] == 1
+    assert "hangs" in output
+    assert "restart 1 of 1 in 5 s" in output
+    assert events(folder, "hung", "resume")[0]["step"] >= 5
+    assert losses_by_step(folder, "hung") == pytest.approx(uninterrupted, rel=1e-5)
 
 
 def ranks_of(run: Path) -> list[int]:

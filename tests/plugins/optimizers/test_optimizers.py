@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from stoker.errors import ExitCode, MissingRequirementError, RecipeError, UsageE
 from stoker.plugin import Plugin, PluginConfig, hookimpl
 from stoker.recipe.loading import inspect_recipe
 from stoker.run.directory import RunDirectory
-from stoker.testing import Fit, tiny_fit, tiny_recipe
+from stoker.testing import Fit, rewrite_manifest, tiny_fit, tiny_recipe
 from stoker.train.precision import REGIMES
 from stoker_plugins.optimizers import OptimizersConfig
 from stoker_plugins.optimizers.making import make
@@ -166,8 +165,9 @@ def test_states_that_belong_to_no_single_elements_are_marked(tmp_path: Path, nam
 @pytest.mark.parametrize("name", ["adamw", "adamw_8bit"])
 def test_states_move_to_another_engine_only_where_they_are_portable(tmp_path: Path, name: str) -> None:
     first = train(tmp_path, name, "train.steps=2")
-    path = first.outcome.checkpoint / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "engine_class": "AnotherEngine"}))
+    rewrite_manifest(
+        first.outcome.checkpoint, lambda values: values.update(engine_class="AnotherEngine")
+    )
     if name == "adamw":
         assert len(train(tmp_path, name, "train.steps=3", directory=first.directory).losses) == 3
         return

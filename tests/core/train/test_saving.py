@@ -1,0 +1,275 @@
+"""Saving while training goes on: what is waited for, what may fail, and how often it happens."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stoker import Plugin, PluginConfig, hookimpl
+from stoker.durable import observing
+from stoker.errors import ExitCode, StorageError
+from stoker.run.notices import Notice
+from stoker.testing import Fit, tiny_fit
+from stoker.train import room, saving
+from stoker.train.interval import mean_seconds_between, parse_interval, young_daly_seconds
+
+
+def phases(fit: Fit) -> list[tuple[str, int]]:
+    return [(event["phase"], event["step"]) for event in fit.of_kind("checkpoint")]
+
+
+def names(fit: Fit) -> list[str]:
+    return sorted(path.name for path in fit.directory.checkpoints_path.iterdir())
+
+
+@contextmanager
+def failing(fails: Callable[[Path], bool], number: int = errno.ENOSPC) -> Iterator[None]:
+    """Writes of tensors to paths for which `fails` says so do not succeed."""
+
+    def observe(operation: str, path: Path) -> None:
+        if operation == "write" and path.suffix == ".safetensors" and fails(path):
+            raise OSError(number, "No space left on device")
+
+    with observing(observe):
+        yield
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path) -> None:
+    """The write of step 2 ends only when step 4 has been done."""
+    done = threading.Event()
+
+    class Watcher(Plugin[PluginConfig]):
+        @hookimpl
+        def on_step_end(self, state: Any) -> None:
+            if state.step == 4:
+                done.set()
+
+    def slow(operation: str, path: Path) -> None:
+        if operation == "write" and "step-00000002" in str(path) and path.suffix == ".safetensors":
+            assert done.wait(timeout=30)
+
+    with observing(slow):
+        fit = tiny_fit(
+            tmp_path,
+            {"watcher": Watcher(PluginConfig())},
+            ["train.steps=8", 'checkpoint.every="2 steps"', "checkpoint.keep=9"],
+        )
+    order = [
+        ("step", e["step"]) if e["kind"] == "step" else (e.get("phase"), e["step"])
+        for e in fit.events
+        if e["kind"] in ("step", "checkpoint")
+    ]
+    assert order.index(("committed", 2)) > order.index(("step", 4))
+    assert names(fit) == [f"step-{step:08d}" for step in (0, 2, 4, 6, 8)]
+
+
+def test_a_checkpoint_holds_the_step_at_which_it_was_begun(
+    tmp_path: Path,
+) -> None:
+    import torch
+
+    from stoker.checkpoint.finding import list_checkpoints
+    from stoker.checkpoint.reading import CheckpointSource
+
+    settings = ["train.steps=6", 'checkpoint.every="2 steps"', "checkpoint.keep=9"]
+
+    def slow(operation: str, path: Path) -> None:
+        if operation == "write" and path.suffix == ".safetensors":
+            time.sleep(0.1)
+
+    with observing(slow):
+        there = tiny_fit(tmp_path / "slow", {}, settings)
+    waiting = tiny_fit(tmp_path / "waiting", {}, [*settings, "checkpoint.asynchronous=false"])
+    pairs = zip(
+        list_checkpoints(there.directory.checkpoints_path),
+        list_checkpoints(waiting.directory.checkpoints_path),
+        strict=True,
+    )
+    for one, other in pairs:
+        assert one.step == other.step
+        ours, theirs = CheckpointSource(one), CheckpointSource(other)
+        for name in ours.names():
+            for kind in ("weight", *ours.optimizer_states(name)):
+                assert torch.equal(ours.read(name, kind), theirs.read(name, kind))
+
+
+def test_a_save_that_takes_longer_than_the_interval_makes_training_wait_and_says_so(
+    tmp_path: Path,
+) -> None:
+    def slow(operation: str, path: Path) -> None:
+        if operation == "write" and path.suffix == ".safetensors":
+            time.sleep(0.3)
+
+    with observing(slow):
+        fit = tiny_fit(tmp_path, {}, ["train.steps=3", 'checkpoint.every="1 steps"'])
+    waited = [event for event in fit.of_kind("checkpoint") if event["phase"] == "waited"]
+    assert waited
+    assert waited[0]["seconds"] > 0.1
+
+
+def test_a_full_disk_does_not_end_training_and_the_save_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "RETRY_SECONDS", 0.0)
+    tries: list[Path] = []
+
+    def fails(path: Path) -> bool:
+        if "step-00000000" in str(path):
+            return False
+        tries.append(path)
+        return len(tries) <= 2
+
+    with failing(fails):
+        fit = tiny_fit(tmp_path, {}, ["train.steps=20", 'checkpoint.every="5 steps"'])
+    assert fit.outcome.exit_code == ExitCode.DONE
+    failed = [event for event in fit.of_kind("checkpoint") if event["phase"] == "failed"]
+    assert len(failed) == 2
+    assert "No space left on device" in failed[0]["message"]
+    alerts = [event["message"] for event in fit.of_kind("alert")]
+    assert any("Training goes on; 2 more in a row end the run" in message for message in alerts)
+    committed = [step for phase, step in phases(fit) if phase == "committed"]
+    assert committed[1] < 10, "tried again long before the next one was due"
+    assert not [name for name in names(fit) if name.startswith(".")]
+
+
+def test_so_many_failures_in_a_row_end_the_run_with_73_and_leave_no_torso(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(saving, "RETRY_SECONDS_AT_END", 0.0)
+    settings = ["train.steps=30", 'checkpoint.every="2 steps"', "checkpoint.max_failures=2"]
+    with (
+        failing(lambda path: "step-00000000" not in str(path)),
+        pytest.raises(StorageError, match=r"could not be written: .*No space left") as caught,
+    ):
+        tiny_fit(tmp_path, {}, settings)
+    assert caught.value.exit_code == ExitCode.STORAGE
+    left = list((tmp_path / "runs" / "tiny-1" / "checkpoints").iterdir())
+    assert [path.name for path in left] == ["step-00000000"]
+
+
+def test_a_run_whose_first_save_fails_does_not_train(tmp_path: Path) -> None:
+    """Before hours are paid for."""
+    with failing(lambda path: True), pytest.raises(StorageError, match="step 0"):
+        tiny_fit(tmp_path, {}, ["train.steps=200"])
+
+
+def test_a_disk_without_room_for_two_checkpoints_is_refused_before_the_first_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(room.shutil, "disk_usage", lambda path: usage._replace(free=500_000))
+    with pytest.raises(StorageError, match=r"no room for two checkpoints of 0\.00 GB"):
+        tiny_fit(tmp_path, {}, ["train.steps=2"])
+
+
+def test_without_memory_for_a_copy_training_waits_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "fits_in_memory", lambda num_bytes: False)
+    fit = tiny_fit(tmp_path, {}, ["train.steps=4", 'checkpoint.every="2 steps"', "checkpoint.keep=5"])
+    notes = [event["message"] for event in fit.of_kind("note")]
+    assert sum("written while training waits" in note for note in notes) == 1
+    assert [step for phase, step in phases(fit) if phase == "committed"] == [0, 2, 4]
+
+
+def test_the_interval_is_as_young_and_daly_have_it() -> None:
+    """A minute to save and 6 hours between interruptions: every 27 minutes."""
+    assert young_daly_seconds(60, 6 * 3600) == pytest.approx(1609.97, abs=0.01)
+    assert parse_interval("auto").is_auto
+    assert parse_interval("200 steps").steps == 200
+    assert parse_interval("10 min").seconds == 600
+
+
+def test_the_mean_time_between_interruptions_follows_what_the_run_has_seen() -> None:
+    hour = 3600.0
+    assert mean_seconds_between({}, 6 * hour) == 6 * hour
+    facts = {"interruptions": 3, "observed_seconds": 4 * hour, "attempt_seconds": 2 * hour}
+    assert mean_seconds_between(facts, 6 * hour) == 3 * hour
+
+
+def test_auto_saves_by_the_measured_commit_time(tmp_path: Path) -> None:
+    """With an interruption expected every tenth of a second, about every sqrt(2 * 0.2 * 0.1) s."""
+
+    class Slow(Plugin[PluginConfig]):
+        @hookimpl
+        def on_step_end(self) -> None:
+            time.sleep(0.05)
+
+    settings = ["train.steps=30", 'checkpoint.every="auto"', "checkpoint.keep=99"]
+    often = [*settings, f"checkpoint.hours_between_interruptions={0.1 / 3600}"]
+    fit = tiny_fit(tmp_path / "often", {"slow": Slow(PluginConfig())}, often)
+    seldom = tiny_fit(tmp_path / "seldom", {"slow": Slow(PluginConfig())}, settings)
+    assert len(names(fit)) > 4
+    assert names(seldom) == ["step-00000000", "step-00000030"]
+
+
+class Warned(Plugin[PluginConfig]):
+    """Says at a certain step that the machine will be gone."""
+
+    seconds = 60.0
+    leave = True
+    at_step = 3
+
+    @hookimpl
+    def collect_notices(self, run: Any) -> Notice | None:
+        if run.step < self.at_step:
+            return None
+        self.notice = getattr(self, "notice", None) or Notice(
+            provider="test",
+            reason="gone soon",
+            leave=self.leave,
+            deadline=time.monotonic() + self.seconds,
+        )
+        return self.notice
+
+
+def test_a_notice_ends_in_a_durable_checkpoint_and_75(tmp_path: Path) -> None:
+    fit = tiny_fit(tmp_path, {"warned": Warned(PluginConfig())}, ["train.steps=50"])
+    assert fit.outcome.exit_code == ExitCode.STOPPED
+    assert fit.outcome.preempted
+    assert fit.outcome.step < 6
+    assert names(fit)[-1] == f"step-{fit.outcome.step:08d}"
+    notice, end = fit.of_kind("preemption")
+    assert (notice["phase"], notice["provider"], notice["message"]) == ("notice", "test", "gone soon")
+    assert 0 < notice["seconds_left"] <= 60
+    assert (end["phase"], end["step"]) == ("saved", fit.outcome.step)
+
+
+def test_a_notice_too_short_for_a_save_leaves_at_once_with_76(tmp_path: Path) -> None:
+    plugin = Warned(PluginConfig())
+    plugin.seconds = 0.01
+    fit = tiny_fit(tmp_path, {"warned": plugin}, ["train.steps=50", 'checkpoint.every="2 steps"'])
+    assert fit.outcome.exit_code == ExitCode.LEFT
+    assert fit.outcome.preempted
+    assert fit.of_kind("preemption")[-1]["phase"] == "left"
+    assert fit.outcome.checkpoint is not None
+
+
+def test_a_hint_saves_once_and_training_goes_on(tmp_path: Path) -> None:
+    plugin = Warned(PluginConfig())
+    plugin.leave = False
+    fit = tiny_fit(tmp_path, {"warned": plugin}, ["train.steps=10", "checkpoint.keep=9"])
+    assert fit.outcome.exit_code == ExitCode.DONE
+    assert len([step for phase, step in phases(fit) if phase == "committed"]) == 3
+
+
+def test_clock_jumps_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hours and years, forwards and backwards, at every look at the clock."""
+    jumps = iter([0.0, 3600.0, -3600.0, 3.2e8, -3.2e8] * 10_000)
+    settings = ["train.steps=6", 'checkpoint.every="2 steps"', "checkpoint.keep=9"]
+    calm = tiny_fit(tmp_path / "calm", {}, settings)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + next(jumps))
+    jumpy = tiny_fit(tmp_path / "jumpy", {}, settings)
+    assert jumpy.losses == calm.losses
+    assert names(jumpy) == names(calm)
+    assert all(event["seconds"] >= 0 for event in jumpy.events if "seconds" in event)
