@@ -45,6 +45,9 @@ COMMANDS = {
     "stop": _Entry("stoker.cli.stop:command", "Save a run and stop it."),
     "checkpoint": _Entry("stoker.cli.checkpoint:command", "Save a checkpoint of a run now."),
     "verify": _Entry("stoker.cli.verify:command", "Check the integrity of a run's checkpoints."),
+    "torture": _Entry(
+        "stoker.cli.torture:command", "Kill and resume runs on this machine, and compare bitwise."
+    ),
     "export": _Entry("stoker.cli.export:command", "Write a run's result as a Hugging Face directory."),
 }
 

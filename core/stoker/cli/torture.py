@@ -22,9 +22,9 @@ FEW = {"signals": 10, "disk-full": 6, "corrupt": 500, "nan": 6, "hang": 3}
 
 
 @click.command(
-    help="Kill and resume runs on this machine, and compare them bitwise.\n\nTrains a tiny model on CPUs, "
-    "kills it at random instants, resumes it by itself, and compares losses, weights and optimizer "
-    "states with a run that nothing happened to. Exits with 1 if anything differs."
+    help="Kill and resume runs on this machine, and compare them bitwise.\n\nTrains a tiny model on "
+    "CPUs, kills it at random instants, resumes it by itself, and compares losses, weights and "
+    "optimizer states with a run that nothing happened to. Exits with 1 if anything differs."
 )
 @click.option("--kills", type=click.IntRange(0), help="SIGKILLs for each engine. Default: 25.")
 @click.option("--engine", type=click.Choice([*ENGINES, "all"]), multiple=True, help="Repeatable.")
@@ -47,9 +47,8 @@ def command(
     **modes: bool,
 ) -> None:
     """Start the process that may import torch, in a folder that is removed afterwards."""
-    wanted = {
-        name: FEW[name] for key, asked in modes.items() if asked and (name := key.replace("_", "-"))
-    }
+    asked = [key.replace("_", "-") for key, is_asked in modes.items() if is_asked]
+    wanted = {mode: FEW[mode] for mode in asked}
     if kills is not None or not wanted:
         wanted["kills"] = 25 if kills is None else kills
     engines = list(ENGINES) if "all" in engine else list(dict.fromkeys(engine)) or ["default"]

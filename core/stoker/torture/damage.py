@@ -1,4 +1,4 @@
-"""Damaged files: every one must be found before a tensor of it reaches a model. Torch-free, but for a few resumes."""
+"""Damaged files: every one must be found before a tensor of it reaches a model."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def corrupt(setup: Setup, number: int, chance: random.Random) -> Report:
 def _damage(directory: RunDirectory, whole: Path, chance: random.Random) -> str:
     shutil.rmtree(directory.checkpoints_path)
     shutil.copytree(whole, directory.checkpoints_path)
-    older, newest = sorted(directory.checkpoints_path.glob("step-*"))
+    *_, older, newest = sorted(directory.checkpoints_path.glob("step-*"))
     return chance.choice(HARMS)(newest, older, chance)
 
 

@@ -27,7 +27,7 @@ MAX_FAILURES = 100
 
 
 def namespace_command(folder: Path) -> list[str] | None:
-    """What goes before a command to give it a small file system at `folder`; None where that is forbidden."""
+    """What goes before a command to give it a small file system at `folder`; None where none may."""
     unshare = ["unshare", "--user", "--map-root-user", "--mount"]
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=0700", "tmpfs", str(folder)]
     try:

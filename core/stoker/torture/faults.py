@@ -54,11 +54,14 @@ def poisoned(poison: Poison, victim: int) -> Any:
     """What puts it into one rank: beside the plugins of the recipe."""
 
     def prepare(rank: int) -> None:
+        from stoker import registry
         from stoker.train import worker
 
-        make_plugins = worker.make_plugins
+        def make_plugins(tables: Any) -> dict[str, Plugin[Any]]:
+            return {**registry.make_plugins(tables), "poison": poison}
+
         if rank == victim:
-            worker.make_plugins = lambda tables: {**make_plugins(tables), "poison": poison}
+            vars(worker)["make_plugins"] = make_plugins
 
     return prepare
 

@@ -5,6 +5,7 @@ Nothing may have been started in it before: no thread, no process group, no cont
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -39,23 +41,16 @@ Prepare = Callable[[int], None]
 
 def import_everything(engines: Sequence[str]) -> None:
     """Import what ranks import, which starts nothing. Raises `RuntimeError` where something did."""
-    import accelerate
-    import peft
     import torch
-    import transformers
 
-    import stoker.train.build
-    import stoker.train.evaluate
-    import stoker.train.loop
-    import stoker.train.saving
-    import stoker.train.worker
-
-    del accelerate, peft, transformers
+    libraries = ["accelerate", "peft", "transformers", *(["deepspeed"] if "zero-2" in engines else [])]
+    modules = [f"stoker.train.{name}" for name in ("build", "evaluate", "loop", "saving", "worker")]
+    # Libraries announce what they lack; here nobody asked.
+    logging.disable(logging.WARNING)
+    for name in (*libraries, *modules):
+        import_module(name)
+    logging.disable(logging.NOTSET)
     torch.set_num_threads(1)
-    if "zero-2" in engines:
-        import deepspeed
-
-        del deepspeed
     if threading.active_count() > 1:
         raise RuntimeError("a library has started a thread when it was imported; forks would hang.")
 
@@ -97,9 +92,9 @@ def fork(work: Callable[[], int]) -> Forked:
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
-    if pid:
-        return Forked(pid)
-    _leave(work)
+    if pid == 0:
+        _leave(work)
+    return Forked(pid)
 
 
 def _leave(work: Callable[[], int]) -> NoReturn:
@@ -164,7 +159,7 @@ def _rank_starter(prepare: Prepare | None) -> Callable[..., RankProcess]:
             return 0
 
         with held_signals():
-            return RankProcess(rank, fork(work), log_path)  # type: ignore[arg-type]
+            return RankProcess(rank, fork(work), log_path)
 
     return start
 

@@ -7,15 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 _COLUMNS = (
-    "mode",
-    "engine",
-    "ranks",
-    "faults",
-    "resumes",
-    "bad picks",
-    "lost steps",
-    "by hand",
-    "equal",
+    *("mode", "engine", "ranks", "faults", "resumes"),
+    *("bad picks", "lost steps", "by hand", "equal", "seconds"),
 )
 
 
@@ -36,7 +29,7 @@ class Report:
     by_hand: int = 0
     """Attempts that did not begin or end as they should without someone's help."""
     unequal: int = 0
-    """Runs whose losses, weights or optimizer states were not those of an uninterrupted one, bit for bit."""
+    """Runs whose losses, weights or optimizer states differ in a bit from an uninterrupted one's."""
     runs: int = 0
     seconds: float = 0.0
     problems: list[str] = field(default_factory=list)
@@ -59,7 +52,7 @@ class Report:
 
 def table(reports: Sequence[Report]) -> str:
     """Aligned columns, then what went wrong."""
-    rows = [(*_COLUMNS, "seconds")]
+    rows = [_COLUMNS]
     rows += [
         (
             report.mode,
