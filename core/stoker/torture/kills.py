@@ -78,11 +78,13 @@ class Storm:
         assert callable(strike)
         while True:
             wait_until_free(directory)
-            newest = self._newest(directory)
+            newest, last = self._newest(directory), directory.read_record().attempt
             attempt = Attempt(directory, self.setup.ranks, self.prepare)
             struck = self.report.faults < number and strike(attempt)
             code = attempt.wait()
-            self._check_pick(directory, newest)
+            # A launcher may be killed before it has begun one.
+            if directory.read_record().attempt > last:
+                self._check_pick(directory, newest)
             if struck:
                 continue
             if code != ExitCode.DONE:

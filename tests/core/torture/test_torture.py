@@ -1,0 +1,108 @@
+"""`stoker torture` for real, a few faults of each kind; and faults of ours that it must notice."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stoker.torture.report import Report, table
+
+TORTURE = [sys.executable, "-m", "stoker", "torture"]
+SABOTAGE = """
+import os, random, sys
+os.environ.update(OMP_NUM_THREADS="1", STOKER_CACHE=sys.argv[1] + "/cache", CUDA_VISIBLE_DEVICES="")
+from pathlib import Path
+from stoker.torture.forking import import_everything
+from stoker.torture.kills import Storm
+from stoker.torture.runs import Setup
+import_everything(["default"])
+
+def other_seed(rank):
+    from stoker.train import loop, rng
+    seed = rng.seed_micro_batch
+    loop.seed_micro_batch = lambda s, step, index, device: seed(s + 1, step, index, device)
+
+def begins_anew(rank):
+    from stoker.train import build
+    build.choose_checkpoint = lambda run: (None, [])
+
+def commits_early(rank):
+    from stoker.checkpoint.commit import Commit
+    Commit.num_parts = lambda self: 99
+
+storm = Storm(Setup(Path(sys.argv[1]), "default"), random.Random(0), "kills")
+storm.prepare = {"seed": other_seed, "anew": begins_anew, "early": commits_early}[sys.argv[2]]
+report = storm.kills(4)
+print(report.problems)
+sys.exit(0 if report.ok else 1)
+"""
+
+
+def torture(*options: str) -> tuple[int, list[dict[str, Any]]]:
+    done = subprocess.run([*TORTURE, "--json", *options], capture_output=True, text=True)
+    assert done.stdout, done.stderr
+    return done.returncode, json.loads(done.stdout)["reports"]
+
+
+def test_killed_runs_go_on_by_themselves_and_end_bitwise_equal() -> None:
+    code, (report,) = torture("--kills", "5")
+    assert code == 0, report["problems"]
+    assert report["faults"] == 5
+    assert report["runs"] >= 1
+    assert (report["bad_picks"], report["by_hand"], report["unequal"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("engine", ["fsdp", "zero-2", "lora"])
+def test_so_they_do_under_every_engine(engine: str) -> None:
+    code, (report,) = torture("--kills", "5", "--engine", engine)
+    assert code == 0, report["problems"]
+    assert report["faults"] == 5
+
+
+def test_every_other_mode_finds_nothing_wrong_with_stoker() -> None:
+    code, reports = torture("--signals", "--disk-full", "--corrupt", "--nan", "--hang")
+    assert code == 0, [report["problems"] for report in reports]
+    modes = {report["mode"]: report for report in reports}
+    assert set(modes) == {"signals", "disk-full", "corrupt", "nan", "hang"}
+    assert modes["corrupt"]["faults"] == 500
+    assert modes["nan"]["faults"] == modes["nan"]["resumes"] == 6
+
+
+@pytest.mark.parametrize("fault", ["seed", "anew", "early"])
+def test_a_fault_of_ours_is_noticed(tmp_path: Path, fault: str) -> None:
+    """Other random numbers, a resume that begins anew, a commit without rank 1's part."""
+    program = [sys.executable, "-c", SABOTAGE, str(tmp_path), fault]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("engine", ["default", "fsdp", "zero-2", "lora"])
+def test_25_kills_cost_nothing(engine: str) -> None:
+    code, (report,) = torture("--kills", "25", "--engine", engine, "--seed", str(os.getpid()))
+    assert code == 0, report["problems"]
+    assert report["faults"] == 25
+
+
+def test_the_table_says_what_went_wrong() -> None:
+    good, bad = Report("kills", "default", 2, faults=5, runs=2), Report("nan", "fsdp", 2, faults=1)
+    bad.blame("it went on")
+    text = table([good, bad])
+    assert text.splitlines()[0].split()[:3] == ["mode", "engine", "ranks"]
+    assert "2/2" in text
+    assert "FAILED nan fsdp: it went on" in text
+    assert (good.ok, bad.ok) == (True, False)
+
+
+def test_a_folder_that_is_there_already_is_not_touched(tmp_path: Path) -> None:
+    done = subprocess.run([*TORTURE, "--folder", str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Name a new folder" in done.stderr
