@@ -17,7 +17,7 @@ from stoker.errors import MissingRequirementError, UsageError
 from stoker.torture.disk import DISK_VARIABLE, namespace_command
 
 ENGINES = ("default", "fsdp", "zero-2", "lora")
-FEW = {"signals": 10, "disk-full": 6, "corrupt": 500, "nan": 6, "hang": 3}
+FEW = {"signals": 8, "disk-full": 4, "corrupt": 500, "nan": 4, "hang": 2}
 """How many faults of each mode, unless told."""
 
 

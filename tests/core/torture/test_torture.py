@@ -71,7 +71,7 @@ def test_every_other_mode_finds_nothing_wrong_with_stoker() -> None:
     modes = {report["mode"]: report for report in reports}
     assert set(modes) == {"signals", "disk-full", "corrupt", "nan", "hang"}
     assert modes["corrupt"]["faults"] == 500
-    assert modes["nan"]["faults"] == modes["nan"]["resumes"] == 6
+    assert modes["nan"]["faults"] == modes["nan"]["resumes"] == 4
 
 
 @pytest.mark.parametrize("fault", ["seed", "anew", "early"])
