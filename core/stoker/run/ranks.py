@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -220,7 +221,7 @@ def start_rank(
                 stderr=log,
                 pass_fds=keep_open,
                 process_group=0,
-                preexec_fn=prepare_rank,
+                preexec_fn=partial(prepare_rank, os.getpid()),
             )
     finally:
         os.close(log)
@@ -240,10 +241,14 @@ def held_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def prepare_rank() -> None:
+def prepare_rank(supervisor: int) -> None:
     """Runs in a rank's process, started within `held_signals`, before anything else.
 
-    When its supervisor is killed, it gets a SIGTERM, so that it saves and leaves.
+    When its supervisor, of that process id, is killed, it gets a SIGTERM, so that it saves and leaves.
     """
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if _LIBC is None:
+        return
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != supervisor:
+        # Killed before it could be heard of: nobody else would ever end this rank.
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -144,11 +144,13 @@ def _rank_starter(prepare: Prepare | None) -> Callable[..., RankProcess]:
         log_path: Path,
         keep_open: Sequence[int] = (),
     ) -> RankProcess:
+        launcher = os.getpid()
+
         def work() -> int:
             from stoker.train import worker
 
             os.setpgid(0, 0)
-            prepare_rank()
+            prepare_rank(launcher)
             os.environ.clear()
             os.environ.update(environment)
             _redirect(log_path)

@@ -44,3 +44,19 @@ def test_a_number_of_threads_that_the_user_chose_is_kept() -> None:
 def test_a_topology_that_cannot_be_is_refused(values: dict[str, int | str]) -> None:
     with pytest.raises(UsageError):
         Topology(**values)  # type: ignore[arg-type]
+
+
+def test_a_rank_whose_supervisor_was_killed_before_it_could_hear_of_that_leaves() -> None:
+    """The parent that it is told of is not its own any more."""
+    program = (
+        "import os, signal, sys\n"
+        "from stoker.run.ranks import held_signals, prepare_rank\n"
+        "with held_signals():\n"
+        "    prepare_rank(int(sys.argv[1]))\n"
+        "    print(signal.SIGTERM in signal.sigpending(), flush=True)\n"
+        "    os._exit(0)\n"
+    )
+    for supervisor, hears in ((os.getpid(), "False"), (os.getpid() + 1, "True")):
+        command = [sys.executable, "-c", program, str(supervisor)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == hears
