@@ -15,7 +15,7 @@ from typing import Any, Final
 from stoker.errors import StokerError, StorageError, UsageError
 from stoker.recipe.model import Recipe
 from stoker.recipe.problems import did_you_mean
-from stoker.run.files import make_private_directory, replace_file
+from stoker.run.files import make_private_directory, replace_file, sync_entries
 from stoker.run.host import boot_id, host_name, is_alive
 from stoker.run.lease import is_held
 from stoker.run.record import ACTIVE_STATES, RunRecord, State, parse_record
@@ -104,6 +104,7 @@ class RunDirectory:
         except OSError as error:
             _discard(draft)
             raise UsageError(f"{final.path} exists already.") from error
+        sync_entries(parent)
         return final
 
     def read_record(self) -> RunRecord:

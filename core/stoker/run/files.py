@@ -12,12 +12,21 @@ from stoker.errors import StorageError
 def make_private_directory(path: Path) -> None:
     """Make a directory and its parents, readable by the owner only; existing ones stay as they are.
 
-    Raises `StorageError`.
+    What is new outlasts a power loss. Raises `StorageError`.
     """
     try:
         for ancestor in reversed((path, *path.parents)):
             if not ancestor.is_dir():
                 ancestor.mkdir(mode=0o700, exist_ok=True)
+                sync_directory(ancestor.parent)
+    except OSError as error:
+        raise _storage_error(path, error) from error
+
+
+def sync_entries(path: Path) -> None:
+    """Let the names in a directory outlast a power loss. Raises `StorageError`."""
+    try:
+        sync_directory(path)
     except OSError as error:
         raise _storage_error(path, error) from error
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from stoker.errors import StokerError
 from stoker.torture import damage, disk, faults
 from stoker.torture.forking import import_everything
 from stoker.torture.kills import Storm
@@ -46,6 +47,16 @@ MODES: dict[str, Mode] = {
 }
 
 
+def _report(mode: str, setup: Setup, number: int, chance: random.Random) -> Report:
+    """What a mode found; what keeps it from going on is a finding too."""
+    try:
+        return MODES[mode](setup, number, chance)
+    except (OSError, RuntimeError, StokerError) as error:
+        report = Report(mode, setup.engine, setup.ranks)
+        report.blame(str(error))
+        return report
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the modes that were asked for, print what came of them. Returns 1 if anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m stoker.torture.main", description=__doc__)
@@ -75,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 setup = Setup(options["folder"] / engine / mode, engine, options["ranks"])
                 print(f"{mode}, {engine}: {number} faults ...", file=sys.stderr, flush=True)
                 chance = random.Random(f"{options['seed']} {engine} {mode}")
-                reports.append(MODES[mode](setup, number, chance))
+                reports.append(_report(mode, setup, number, chance))
     if options["json"]:
         print(json.dumps({"reports": [report.as_dict() for report in reports]}, indent=1))
     else:

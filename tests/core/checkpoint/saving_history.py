@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
-from power_loss import Disk, Killed
+from disk_model import Disk, Killed
 from safetensors import SafetensorError
 
 from stoker.checkpoint.commit import Commit, remove, remove_leftovers
@@ -88,9 +88,8 @@ def fresh(folder: Path) -> Path:
 def killed_at(folder: Path, operation: int) -> tuple[Disk, int]:
     """A history that ends before an operation, and the newest step that was durable then, or 0."""
     disk, durable = Disk(fresh(folder), kill_at=operation), [0]
-    with observing(disk.observe):
-        with suppress(Killed):
-            history(disk.root, durable.append)
+    with observing(disk.observe), suppress(Killed):
+        history(disk.root, durable.append)
     disk.release()
     return disk, durable[-1]
 

@@ -202,7 +202,7 @@ def test_ranks_may_be_started_otherwise_than_as_new_programs(directory: RunDirec
             pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
-            prepare_rank()
+            prepare_rank(os.getppid())
             signal.sigwait([signal.SIGTERM])
             os._exit(0)
         started.append(rank)

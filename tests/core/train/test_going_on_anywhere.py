@@ -14,7 +14,7 @@ from stoker.checkpoint.finding import Checkpoint, list_checkpoints
 from stoker.checkpoint.reading import CheckpointSource
 
 FIT = f"{Path(__file__).parents[2] / 'fit_work.py'}:fit"
-RESUME = f"{Path(__file__).with_name('resume_work.py')}:resume"
+RESUME = f"{Path(__file__).with_name('going_on_work.py')}:resume"
 ENGINES: dict[str, dict[str, Any]] = {
     "default": {},
     "fsdp-full": {"fsdp": {"strategy": "FULL_SHARD"}},
