@@ -75,7 +75,7 @@ test-slow: $(TEST_STAMP) extensions
 
 .PHONY: bench
 bench: $(TEST_STAMP)
-	@set -e; for name in startup data loop memory claims; do \
+	@set -e; for name in startup data loop checkpoint memory claims; do \
 		echo "==> benchmarks/$$name.py"; $(BIN)/python "benchmarks/$$name.py"; done
 
 .PHONY: format
