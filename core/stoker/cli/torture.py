@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import click
 
 from stoker.errors import MissingRequirementError, UsageError
+from stoker.run.ranks import STOP_SIGNALS
 from stoker.torture.disk import DISK_VARIABLE, namespace_command
 
 ENGINES = ("default", "fsdp", "zero-2", "lora")
@@ -82,11 +85,23 @@ def _run(folder: Path, options: Sequence[str], small_disk: bool) -> int:
         prefix = namespace_command(place)
         if prefix is not None:
             job, environment[DISK_VARIABLE] = [*prefix, *job], str(place)
-    process = subprocess.Popen(job, env=environment)
+    with _forwarding() as processes:
+        processes.append(subprocess.Popen(job, env=environment))
+        return processes[0].wait()
+
+
+@contextmanager
+def _forwarding() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Pass signals that ask for a stop on to processes, and wait for their ends all the same."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for process in processes:
+            process.send_signal(number)
+
+    before = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
     try:
-        return process.wait()
-    except KeyboardInterrupt:
-        # It has got the signal too; launchers and ranks are in sessions of their own.
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-        return 128 + int(signal.SIGINT)
+        yield processes
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

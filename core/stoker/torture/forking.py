@@ -25,7 +25,7 @@ from stoker.run.attempt import take_over
 from stoker.run.directory import RunDirectory
 from stoker.run.files import make_private_directory
 from stoker.run.interrupts import Interrupts
-from stoker.run.ranks import RankProcess, Topology, held_signals, prepare_rank
+from stoker.run.ranks import STOP_SIGNALS, RankProcess, Topology, held_signals, prepare_rank
 from stoker.run.supervisor import supervise_run
 from stoker.run.waiting import Patience
 
@@ -99,6 +99,8 @@ def fork(work: Callable[[], int]) -> Forked:
 
 def _leave(work: Callable[[], int]) -> NoReturn:
     code = int(ExitCode.FAILED)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
     try:
         code = work()
     except SystemExit as end:
@@ -133,7 +135,8 @@ def start_launcher(directory: RunDirectory, nproc: int, prepare: Prepare | None 
             start=_rank_starter(prepare),
         )
 
-    return fork(work)
+    with held_signals():
+        return fork(work)
 
 
 def _rank_starter(prepare: Prepare | None) -> Callable[..., RankProcess]:
@@ -185,3 +188,10 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
     """Send a signal to a process that may be gone."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
+
+
+def reap_children() -> None:
+    """Take note of all children that have ended; only where nobody waits for one of them."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass

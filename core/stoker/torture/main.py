@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from stoker.errors import StokerError
 from stoker.torture import damage, disk, faults
@@ -17,6 +18,7 @@ from stoker.torture.forking import import_everything
 from stoker.torture.kills import Storm
 from stoker.torture.report import Report, table
 from stoker.torture.runs import ENGINES, Setup
+from stoker.torture.stopping import Stopped, end_children, stop_on_signals
 
 Mode = Callable[[Setup, int, random.Random], Report]
 
@@ -58,7 +60,21 @@ def _report(mode: str, setup: Setup, number: int, chance: random.Random) -> Repo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the modes that were asked for, print what came of them. Returns 1 if anything went wrong."""
+    """Run the modes that were asked for, print what came of them. Returns 1 if anything went wrong.
+
+    Told to stop by a signal, it ends all that it has started and returns 128 + the signal's number.
+    """
+    options = _parse(arguments)
+    stop_on_signals()
+    try:
+        return _torture(options)
+    except Stopped as stopped:
+        end_children()
+        print(f"{stopped}: stopped. Nothing is left running.", file=sys.stderr)
+        return stopped.exit_code
+
+
+def _parse(arguments: Sequence[str] | None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="python -m stoker.torture.main", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--engine", action="append", choices=list(ENGINES))
@@ -67,7 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true")
     for mode in MODES:
         parser.add_argument(f"--{mode}", type=int, default=0)
-    options = vars(parser.parse_args(arguments))
+    return vars(parser.parse_args(arguments))
+
+
+def _torture(options: dict[str, Any]) -> int:
     wanted = {mode: options[mode.replace("-", "_")] for mode in MODES}
     # One thread for each rank: sums must not depend on who was waiting.
     os.environ.update(
@@ -76,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         HF_HUB_OFFLINE="1",
         CUDA_VISIBLE_DEVICES="",
         STOKER_CACHE=str(options["folder"] / "cache"),
+        TORCHINDUCTOR_CACHE_DIR=str(options["folder"] / "cache" / "inductor"),
     )
     engines = options["engine"] or ["default"]
     import_everything(engines)

@@ -14,7 +14,7 @@ from stoker.run.events import read_events
 from stoker.run.lease import is_held
 from stoker.testing.fit import tiny_recipe
 from stoker.testing.tiny import write_tiny_model
-from stoker.torture.forking import Forked, Prepare, children_of, kill, start_launcher
+from stoker.torture.forking import Forked, Prepare, children_of, kill, reap_children, start_launcher
 
 ENGINES = {
     "default": {},
@@ -125,12 +125,16 @@ class Attempt:
 
 
 def wait_until_free(directory: RunDirectory) -> None:
-    """Ranks of a launcher that was killed still save and leave. Raises `TimeoutError`."""
+    """Ranks of a launcher that was killed still save and leave. Raises `TimeoutError`.
+
+    The launcher itself has been waited for.
+    """
     deadline = time.monotonic() + SECONDS_TO_END
     while is_held(directory.lease_path):
         if time.monotonic() > deadline:
             raise TimeoutError(f"{directory.name}: ranks of a killed launcher do not leave.")
         time.sleep(0.005)
+    reap_children()
 
 
 def leftovers(directory: RunDirectory) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -205,56 +203,3 @@ def test_a_run_keeps_the_newest_few_and_the_best(tmp_path: Path) -> None:
     kept = {checkpoint.step for checkpoint in list_checkpoints(fit.directory.checkpoints_path)}
     assert kept == {11, 12, best}
     assert not list(fit.directory.checkpoints_path.glob(".*"))
-
-
-def test_nothing_is_pickled_on_the_way_out_and_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import pickle
-
-    from stoker.train.export import export
-
-    def forbidden(*arguments: Any, **keywords: Any) -> None:
-        raise AssertionError("pickle was used")
-
-    for module, names in (
-        (torch, ("load", "save")),
-        (pickle, ("load", "loads", "dump", "dumps", "Pickler", "Unpickler")),
-    ):
-        for name in names:
-            monkeypatch.setattr(module, name, forbidden)
-    fit = tiny_fit(tmp_path, {}, ["train.steps=2"])
-    tiny_fit(tmp_path, {}, ["train.steps=4"], directory=fit.directory)
-    export(fit.directory, tmp_path / "out", merge=False, step=None)
-
-
-PICKLES = ("optimizer.pt", "scheduler.pt", "rng_state.pth", "pytorch_model.bin", "latest", "state.pkl")
-
-
-def test_pickles_in_a_run_directory_are_never_opened(tmp_path: Path) -> None:
-    """Named as others name theirs, wherever a resume might look."""
-    fit = tiny_fit(tmp_path, {}, ["train.steps=2"])
-    run = fit.directory.path
-    for folder in (run, run / "checkpoints", *(run / "checkpoints").glob("step-*")):
-        for name in PICKLES:
-            (folder / name).write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
-    program = (
-        "import sys\nfrom pathlib import Path\n"
-        f"NAMES = {PICKLES!r}\n"
-        "def audit(event, arguments):\n"
-        "    if event == 'open' and Path(str(arguments[0])).name in NAMES:\n"
-        "        print('OPENED', arguments[0], flush=True)\n"
-        "sys.addaudithook(audit)\n"
-        "from stoker.run.directory import RunDirectory\n"
-        "from stoker.testing import tiny_fit\n"
-        "from stoker.train.export import export\n"
-        "folder, run = Path(sys.argv[1]), RunDirectory(Path(sys.argv[2]))\n"
-        "tiny_fit(folder, {}, ['train.steps=4'], directory=run)\n"
-        "export(run, folder / 'out', merge=False, step=None)\n"
-        "open(folder / 'state.pkl', 'w')\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path), str(run)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    opened = [line for line in done.stdout.splitlines() if line.startswith("OPENED")]
-    assert opened == [f"OPENED {tmp_path / 'state.pkl'}"], "the last one shows that the hook hears"
-    assert not (tmp_path / "owned").exists()

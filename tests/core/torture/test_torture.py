@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from stoker.torture.report import Report, table
 
 TORTURE = [sys.executable, "-m", "stoker", "torture"]
 SABOTAGE = """
-import os, random, sys
+import os, random, sys, time
 os.environ.update(OMP_NUM_THREADS="1", STOKER_CACHE=sys.argv[1] + "/cache", CUDA_VISIBLE_DEVICES="")
 from pathlib import Path
 from stoker.torture.forking import import_everything
@@ -33,8 +36,12 @@ def begins_anew(rank):
     build.choose_checkpoint = lambda run: (None, [])
 
 def commits_early(rank):
+    from stoker.checkpoint import background
     from stoker.checkpoint.commit import Commit
     Commit.num_parts = lambda self: 99
+    write = background.write_pieces
+    if rank == 1:  # by chance rank 0 might not be the first
+        background.write_pieces = lambda *given: (time.sleep(0.2), write(*given))
 
 storm = Storm(Setup(Path(sys.argv[1]), "default"), random.Random(0), "kills")
 storm.prepare = {"seed": other_seed, "anew": begins_anew, "early": commits_early}[sys.argv[2]]
@@ -81,6 +88,42 @@ def test_a_fault_of_ours_is_noticed(tmp_path: Path, fault: str) -> None:
     done = subprocess.run(program, capture_output=True, text=True, timeout=200)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_told_to_stop_it_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """Neither a process nor a file, and no traceback; in a terminal Ctrl-C goes to the whole group."""
+    process = subprocess.Popen(
+        [*TORTURE, "--kills", "1000"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+    deadline = time.monotonic() + 60
+    log = "stoker-torture-*/default/kills/runs/killed-0/logs/attempt-*/rank-1.log"
+    while not list(tmp_path.glob(log)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert errors.splitlines()[-1] == f"{number.name}: stopped. Nothing is left running."
+    assert "Traceback" not in errors
+    assert list(tmp_path.iterdir()) == []
+    assert mentioning(tmp_path) == []
+
+
+def mentioning(folder: Path) -> list[str]:
+    """Command lines and environments of processes with this folder in them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            text = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
+            if str(folder).encode() in text and int(path.name) != os.getpid():
+                found.append(text.decode(errors="replace"))
+    return found
 
 
 @pytest.mark.slow

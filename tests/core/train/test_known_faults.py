@@ -17,21 +17,23 @@ from stoker.run.directory import RunDirectory
 from stoker.testing import tiny_fit, tiny_recipe, write_tiny_model
 
 SETTINGS = ["train.warmup=0.5", "train.log_every=1"]
-WHOLE = [*SETTINGS, "train.steps=6"]
+WHOLE = [*SETTINGS, "train.steps=8"]
+SAVED = 6
+"""Of five steps to an epoch: what is resumed is in the second."""
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
-    """A run with dropout that has a checkpoint of step 3 of 6, and the losses of all steps."""
+    """A run with dropout that has a checkpoint of step 6 of 8, and the losses of all steps."""
     folder = tmp_path_factory.mktemp("stopped")
     write_tiny_model(folder / "model", attention_dropout=0.2)
-    fit = tiny_fit(folder, {}, [*WHOLE, 'checkpoint.every="3 steps"'])
-    shutil.rmtree(fit.directory.checkpoints_path / "step-00000006")
+    fit = tiny_fit(folder, {}, [*WHOLE, f'checkpoint.every="{SAVED} steps"'])
+    shutil.rmtree(fit.directory.checkpoints_path / "step-00000008")
     return folder, fit.losses
 
 
 def resumed(stopped: tuple[Path, list[float]], folder: Path) -> list[float]:
-    """Losses of all six steps, the last three of them trained after a resume."""
+    """Losses of all steps, the last two of them trained after a resume."""
     source, _ = stopped
     shutil.copytree(source, folder / "copy")
     directory = RunDirectory(folder / "copy" / "runs" / "tiny-1")
@@ -50,7 +52,9 @@ def order_begins_anew(patch: pytest.MonkeyPatch) -> None:
     from stoker.train.state import State
 
     plan = State.plan
-    patch.setattr(State, "plan", lambda self, step, rank: _renumbered(plan(self, step - 3, rank), step))
+    patch.setattr(
+        State, "plan", lambda self, step, rank: _renumbered(plan(self, step - SAVED, rank), step)
+    )
 
 
 def _renumbered(plan: Any, step: int) -> Any:
@@ -64,7 +68,7 @@ def random_numbers_begin_anew(patch: pytest.MonkeyPatch) -> None:
     from stoker.train import loop
 
     seed = loop.seed_micro_batch
-    patch.setattr(loop, "seed_micro_batch", lambda s, step, *rest: seed(s, step - 3, *rest))
+    patch.setattr(loop, "seed_micro_batch", lambda s, step, *rest: seed(s, step - SAVED, *rest))
 
 
 def learning_rate_begins_anew(patch: pytest.MonkeyPatch) -> None:
@@ -75,7 +79,7 @@ def learning_rate_begins_anew(patch: pytest.MonkeyPatch) -> None:
 
     def make_anew(*given: Any) -> Any:
         made = make(*given)
-        return lambda step: made(step - 3)
+        return lambda step: made(step - SAVED)
 
     patch.setattr(schedule, "make_schedule", make_anew)
 
@@ -97,6 +101,35 @@ def weights_are_not_restored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CheckpointSource, "has", lambda self, name, kind: kind != "weight")
 
 
+def every_epoch_is_shuffled_as_the_first(patch: pytest.MonkeyPatch) -> None:
+    """`set_epoch` is not called after a resume: the second epoch takes the rows of the first."""
+    from stoker.data.order import KeyedOrder
+
+    rows = KeyedOrder.rows
+    patch.setattr(
+        KeyedOrder, "rows", lambda self, step: rows(self, (step - 1) % int(self.steps_per_epoch) + 1)
+    )
+
+
+def moments_are_restored_in_bfloat16(patch: pytest.MonkeyPatch) -> None:
+    """A cast on the way: hardly to be seen, and not the same run."""
+    read = CheckpointSource.read
+
+    def rounded(self: Any, name: str, kind: str, *bounds: Any) -> torch.Tensor:
+        values = read(self, name, kind, *bounds)
+        return values if kind == "weight" else values.bfloat16().to(values.dtype)
+
+    patch.setattr(CheckpointSource, "read", rounded)
+
+
+def steps_are_counted_one_too_few(patch: pytest.MonkeyPatch) -> None:
+    """The step that was saved is trained once more with the numbers of the next."""
+    from stoker.train import state
+
+    batch_of = state.batch_of
+    patch.setattr(state, "batch_of", lambda step, skips: batch_of(step, skips) - 1)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -106,6 +139,9 @@ def weights_are_not_restored(patch: pytest.MonkeyPatch) -> None:
         moments_are_lost,
         count_of_updates_is_lost,
         weights_are_not_restored,
+        every_epoch_is_shuffled_as_the_first,
+        moments_are_restored_in_bfloat16,
+        steps_are_counted_one_too_few,
     ],
 )
 def test_a_faulty_resume_is_seen_in_the_losses(
