@@ -74,11 +74,19 @@ class Write:
         self._thread = threading.Thread(target=self._run, name="checkpoint", daemon=True)
         self._thread.start()
 
-    def write_part(self) -> None:
-        """Write this rank's part in this thread; `start` does the rest then. Errors are in `error`."""
+    def write_part(self, alive: Callable[[], None] = lambda: None) -> None:
+        """Write this rank's part in this thread; `start` does the rest then. Errors are in `error`.
+
+        `alive` is called every few megabytes.
+        """
+
+        def report(done: int, total: int) -> None:
+            self.bytes_written = done
+            alive()
+
         try:
             self.commit.begin()
-            write_pieces(self.commit.directory, self._rank, self._pieces, self._report)
+            write_pieces(self.commit.directory, self._rank, self._pieces, report)
         except Exception as error:
             self.error = error
         self.part_is_over = True
@@ -111,9 +119,6 @@ class Write:
         """Wait for the thread."""
         if self._thread is not None:
             self._thread.join(timeout)
-
-    def _report(self, done: int, total: int) -> None:
-        self.bytes_written = done
 
     def _wait_for_parts(self, world_size: int) -> bool:
         while self.commit.num_parts() < world_size:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stoker.checkpoint.manifest import (
@@ -32,6 +32,7 @@ from stoker.durable import (
 )
 
 TEMPORARY_PREFIX = ".tmp-"
+_CHUNK_BYTES = 4 * 2**20
 PART_SUFFIX = ".part.json"
 """Each rank's table of pieces and files, merged into the manifest and then removed."""
 
@@ -88,10 +89,14 @@ class Commit:
         remove_tree(self.directory)
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def digest(path: Path, alive: Callable[[], None] = lambda: None) -> str:
+    """SHA-256 of a file, in hexadecimal. `alive` is called every few megabytes."""
+    total = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            total.update(chunk)
+            alive()
+    return total.hexdigest()
 
 
 def remove_leftovers(parent: Path) -> None:

@@ -5,7 +5,7 @@ Order comes from names and manifests, never from times. Nothing here trusts what
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,11 @@ from stat import S_ISREG
 
 from stoker.checkpoint.commit import TEMPORARY_PREFIX, digest
 from stoker.checkpoint.manifest import Manifest, read_manifest
+from stoker.durable import rename, sync_directory
 from stoker.errors import StorageError
+
+DAMAGED_PREFIX = "damaged-"
+"""Of checkpoints that a resume passed over: the run has gone on from an older one."""
 
 
 class Checkpoint:
@@ -37,11 +41,11 @@ class Checkpoint:
         """Size of its files."""
         return sum(entry.size for entry in self.manifest.files.values())
 
-    def verify(self, share: int = 0, shares: int = 1) -> None:
+    def verify(self, share: int = 0, shares: int = 1, alive: Callable[[], None] = lambda: None) -> None:
         """Compare files' sizes and SHA-256 with the manifest. Raises `StorageError`.
 
         Sizes of all files, and the content of those whose number modulo `shares` is `share`: several
-        processes may divide the reading between them.
+        processes may divide the reading between them. `alive` is called every few megabytes.
         """
         for number, (name, entry) in enumerate(sorted(self.manifest.files.items())):
             path = self.path / name
@@ -49,7 +53,7 @@ class Checkpoint:
                 status = path.lstat()
                 if not S_ISREG(status.st_mode) or status.st_size != entry.size:
                     raise StorageError(f"{path} has the wrong size, or is no file of its own.")
-                if number % shares == share and digest(path) != entry.sha256:
+                if number % shares == share and digest(path, alive) != entry.sha256:
                     raise StorageError(f"{path} is damaged: its SHA-256 differs from the manifest's.")
             except OSError as error:
                 raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
@@ -76,6 +80,20 @@ def survey(directory: Path, run_id: str | None = None) -> list[Found]:
     """
     paths = sorted(directory.glob("step-*"), reverse=True)
     return [Found(Checkpoint(path), _problem(path, run_id)) for path in paths]
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged checkpoint, so that it is never looked at again; returns where it is now.
+
+    What it holds is for its owner to keep or to delete. Raises `OSError`.
+    """
+    target, number = path.with_name(f"{DAMAGED_PREFIX}{path.name}"), 1
+    while target.exists():
+        number += 1
+        target = path.with_name(f"{DAMAGED_PREFIX}{path.name}-{number}")
+    rename(path, target)
+    sync_directory(path.parent)
+    return target
 
 
 def unfinished(directory: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def write_pieces(
 
     Takes the pieces one by one, so that those of a file are in memory at a time, and no more: an engine
     may bring each from elsewhere. `report` is given bytes written and bytes in all, 0 before the last
-    is known. Raises `OSError` when the disk does not take them.
+    is known, every few megabytes. Raises `OSError` when the disk does not take them.
     """
     entries: list[PieceEntry] = []
     files: dict[str, FileEntry] = {}
@@ -47,7 +48,8 @@ def write_pieces(
         }
         _separate(tensors)
         save_safetensors(tensors, directory / name)
-        files[name] = FileEntry((directory / name).stat().st_size, digest(directory / name))
+        value = digest(directory / name, partial(report, done, 0))
+        files[name] = FileEntry((directory / name).stat().st_size, value)
         entries += own
         done += sum(piece.flat.nbytes for piece in group)
         report(done, 0)

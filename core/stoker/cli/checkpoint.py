@@ -44,13 +44,23 @@ def command(run: str, run_dir: Path, no_wait: bool, as_json: bool) -> None:
 
 
 def wait_for_commit(directory: RunDirectory, tail: EventTail) -> Event:
-    """The event of the next committed checkpoint. Raises `StokerError` if there will be none."""
+    """The event of the next checkpoint's commit: one that was begun before does not count.
+
+    Raises `StokerError` if there will be none.
+    """
+    begun: set[str] = set()
     while True:
         over = directory.effective_state() not in ACTIVE_STATES
         for event in tail.read():
-            if event["kind"] == "checkpoint" and event.get("phase") in ("committed", "failed"):
-                if event["phase"] == "failed":
-                    raise StokerError(f"the checkpoint could not be written: {event.get('message')}.")
+            if event["kind"] != "checkpoint":
+                continue
+            if event.get("phase") == "started":
+                begun.add(event["name"])
+            elif event["name"] not in begun:
+                continue
+            elif event.get("phase") == "failed":
+                raise StokerError(f"the checkpoint could not be written: {event.get('message')}.")
+            elif event.get("phase") == "committed":
                 return event
         if over:
             raise StokerError(

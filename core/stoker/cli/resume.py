@@ -9,7 +9,13 @@ from typing import Any
 import click
 
 from stoker.cli.run import make_topology
-from stoker.cli.run_options import launch_options, output_options, run_argument, start_and_attend
+from stoker.cli.run_options import (
+    launch_options,
+    output_options,
+    run_argument,
+    say_aside,
+    start_and_attend,
+)
 from stoker.errors import UsageError
 from stoker.registry import make_plugins
 from stoker.run.changes import change_recipe, list_changes
@@ -61,7 +67,6 @@ def command(
     require_resumable(directory, changed=bool(overrides))
     # A change may take out the variable that is not set here.
     recipe = read_lock(directory.lock_path, allow_unset=bool(overrides))
-    facts = facts_with_skip(directory, skip_batches)
     if overrides or allowed:
         before, recipe = recipe, change_recipe(recipe, overrides, allowed)
         # Values of plugins are checked by making them, as the ranks will.
@@ -70,13 +75,18 @@ def command(
             # With --json, standard output is for events.
             click.echo(change.render(), err=as_json)
     topology = make_topology(recipe, nproc, nnodes, node_rank, rendezvous)
-    if overrides or allowed:
-        write_lock(recipe, directory.lock_path)
-        directory.update_record(recipe_hash=recipe.fingerprint())
-    if facts is not None:
-        record = directory.update_record(facts=facts)
-        click.echo(f"left out: {describe_skips(read_skips(record))}", err=as_json)
-    sys.exit(start_and_attend(directory, topology, detach=detach, plain=plain, as_json=as_json))
+
+    def apply() -> None:
+        if overrides or allowed:
+            write_lock(recipe, directory.lock_path)
+            directory.update_record(recipe_hash=recipe.fingerprint())
+        if (facts := facts_with_skip(directory, skip_batches)) is not None:
+            record = directory.update_record(facts=facts)
+            click.echo(f"left out: {describe_skips(read_skips(record))}", err=as_json)
+
+    sys.exit(
+        start_and_attend(directory, topology, detach=detach, plain=plain, as_json=as_json, change=apply)
+    )
 
 
 def facts_with_skip(directory: RunDirectory, batches: int | None) -> dict[str, Any] | None:
@@ -91,7 +101,7 @@ def facts_with_skip(directory: RunDirectory, batches: int | None) -> dict[str, A
 
 def require_resumable(directory: RunDirectory, *, changed: bool) -> None:
     """Raise `UsageError` for a run that works, or is done and told to do nothing else."""
-    state = directory.effective_state()
+    state = directory.settled_state(say_aside)
     if state in ACTIVE_STATES:
         raise UsageError(
             f"run {directory.name!r} is {state}.",

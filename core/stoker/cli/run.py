@@ -16,6 +16,7 @@ from stoker.cli.run_options import (
     output_options,
     passing_signals_on,
     print_json,
+    say_aside,
     start_and_attend,
 )
 from stoker.recipe.data_checks import DataInspector
@@ -67,11 +68,11 @@ def command(
     topology = make_topology(loaded, nproc, nnodes, node_rank, rendezvous)
     parent = Path(loaded.run.directory)
     if dry_run:
-        describe(loaded, choose_run(parent, loaded, fresh), topology, as_json)
+        describe(loaded, choose_run(parent, loaded, fresh, say_aside), topology, as_json)
     elif topology.node_rank > 0:
         sys.exit(attend_node(loaded, topology))
     else:
-        directory, _ = open_for_run(parent, loaded, fresh)
+        directory, _ = open_for_run(parent, loaded, fresh, say_aside)
         sys.exit(start_and_attend(directory, topology, detach=detach, plain=plain, as_json=as_json))
 
 

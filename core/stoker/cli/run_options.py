@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from stoker.cli.report import report_error
-from stoker.errors import ExitCode
+from stoker.errors import ExitCode, StokerError
 from stoker.run.directory import DEFAULT_PARENT, RunDirectory
 from stoker.run.interrupts import PASSED_SIGNALS, Repeats
 from stoker.run.launch import Launched, launch
@@ -67,17 +67,31 @@ def launch_options(function: F) -> F:
     return function
 
 
+def say_aside(text: str) -> None:
+    """A line that is not what was asked for."""
+    click.echo(text, err=True)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     click.echo(json.dumps(value, indent=1))
 
 
 def start_and_attend(
-    directory: RunDirectory, topology: Topology, *, detach: bool, plain: bool, as_json: bool
+    directory: RunDirectory,
+    topology: Topology,
+    *,
+    detach: bool,
+    plain: bool,
+    as_json: bool,
+    change: Callable[[], None] = lambda: None,
 ) -> int:
-    """Launch a run and, unless detached, watch it to its end. Returns the exit code of the command."""
+    """Launch a run and, unless detached, watch it to its end. Returns the exit code of the command.
+
+    `change` is called while nobody else can start the run, to change its recipe.
+    """
     attempt = directory.read_record().attempt + 1
-    launched = launch(directory, topology, foreground=not detach)
+    launched = launch(directory, topology, foreground=not detach, change=change)
     if detach:
         _say_where(directory, launched, as_json)
         return int(ExitCode.DONE)
@@ -113,6 +127,13 @@ def attend(
     view.say(f"{directory.name} runs in {relative(directory.path)}")
     with passing_signals_on(process.pid, view):
         record = watch_run(directory, view, since_attempt=attempt, is_over=is_over)
+    code = process.returncode
+    if record.state == "lost" and code is not None and code > 0:
+        # The supervisor could not write how the run ended; it has said it as it left.
+        message = f"{directory.name} ended with exit code {code} and could not write why."
+        hint = f"Is there room on the disk that holds {relative(directory.path)}?"
+        report_error(StokerError(message, hint=hint))
+        return code
     return report_end(directory, record, quiet=quiet)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from stoker.errors import ExitCode
@@ -28,12 +28,18 @@ _TAIL_LINES = 20
 _TAIL_BYTES = 20_000
 
 
-def take_over(directory: RunDirectory) -> Lease:
+def take_over(directory: RunDirectory, change: Callable[[], None] = lambda: None) -> Lease:
     """Take the run's lease and leave what an earlier attempt left behind: requests, its exit code.
 
-    From here on watchers see an active run. Raises `UsageError` if somebody else holds the lease.
+    From here on watchers see an active run. `change` is called before that, with the lease held; where
+    it raises, the lease is free again. Raises `UsageError` if somebody else holds the lease.
     """
     lease = Lease.take(directory.lease_path)
+    try:
+        change()
+    except BaseException:
+        lease.release()
+        raise
     clear(directory)
     directory.update_record(
         state="preparing", host=host_name(), boot_id=boot_id(), pid=os.getpid(), exit_code=None

@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from stoker.recipe.model import Recipe
 from stoker.recipe.problems import did_you_mean
 from stoker.run.files import make_private_directory, replace_file, sync_entries
 from stoker.run.host import boot_id, host_name, is_alive
-from stoker.run.lease import is_held
+from stoker.run.lease import WATCH_SECONDS, is_held, is_renewed, was_renewed_lately
 from stoker.run.record import ACTIVE_STATES, RunRecord, State, parse_record
 
 RECORD_NAME: Final = "run.json"
@@ -129,16 +129,41 @@ class RunDirectory:
     def effective_state(self, record: RunRecord | None = None) -> State:
         """The stated state, or `lost` if it says active and nobody works on the run any more.
 
-        For a run of another machine the stated one: there is no telling from here.
+        A run of another machine is lost when its lease is free and was not renewed for a minute; to
+        act on that, see `settled_state`.
         """
         record = record or self.read_record()
-        if record.state not in ACTIVE_STATES or record.host != host_name():
+        if record.state not in ACTIVE_STATES:
             return record.state
+        if record.host != host_name():
+            lives = is_held(self.lease_path) or was_renewed_lately(self._signs_of_life)
+            return record.state if lives else "lost"
         if record.boot_id != boot_id() or not self._is_worked_on(record):
             # It may have ended properly between reading the record and looking at the lease.
             again = self.read_record()
             return "lost" if again == record else again.state
         return record.state
+
+    def settled_state(
+        self, say: Callable[[str], None] = lambda text: None, seconds: float = WATCH_SECONDS
+    ) -> State:
+        """The effective state, for those who would go on with the run.
+
+        If another machine was at work on it, and may have disappeared a moment ago, this watches for so
+        many seconds whether it shows a sign of life; clocks of two machines may differ. `say` gets a
+        line about that.
+        """
+        record = self.read_record()
+        foreign = record.state in ACTIVE_STATES and record.host != host_name()
+        if not foreign or is_held(self.lease_path):
+            return self.effective_state(record)
+        say(f"{self.name} was at work on {record.host}: looking for a sign of life for {seconds:.0f} s")
+        return record.state if is_renewed(self._signs_of_life, seconds) else "lost"
+
+    @property
+    def _signs_of_life(self) -> tuple[Path, ...]:
+        # Under foreign launchers nobody renews the lease, but events are written.
+        return self.lease_path, self.events_path
 
     def _is_worked_on(self, record: RunRecord) -> bool:
         # Between the making of the directory and the taking of the lease there is only the launcher.

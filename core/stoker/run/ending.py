@@ -51,7 +51,11 @@ def outcome_of(process: RankProcess) -> RankOutcome:
         left = ExitCode.LEFT if code == ExitCode.LEFT else ExitCode.STOPPED
         return _outcome(process.rank, left, process.ended)
     if code >= 0:
-        error = RankError(message=f"rank {process.rank} ended with exit code {code} without saying why.")
+        full = "Is there room on the disk that holds the run directory?"
+        error = RankError(
+            message=f"rank {process.rank} ended with exit code {code} without saying why.",
+            hint=full if code == ExitCode.STORAGE else "",
+        )
         return _outcome(process.rank, code or ExitCode.FAILED, process.ended, error)
     # Other ranks fail within moments of a kill, perhaps before we look, and would be blamed.
     moment = process.last_seen if code == -signal.SIGKILL else process.ended

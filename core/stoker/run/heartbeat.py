@@ -6,6 +6,7 @@ The file is rewritten in place, a few microseconds a time, and is of no use afte
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,9 @@ class Heartbeat:
         if self._descriptor is not None:
             self._count += 1
             text = f"{self._count} {phase}"[:_LENGTH].ljust(_LENGTH)
-            os.pwrite(self._descriptor, text.encode(), 0)
+            # On a full disk a sign of life may not fit; that is for the saves to report.
+            with suppress(OSError):
+                os.pwrite(self._descriptor, text.encode(), 0)
 
 
 @dataclass(frozen=True)

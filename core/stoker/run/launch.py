@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,13 +31,15 @@ def launch(
     *,
     foreground: bool,
     program: Sequence[str] = (),
+    change: Callable[[], None] = lambda: None,
 ) -> Launched:
     """Take the run's lease and start its supervisor in a session of its own.
 
-    In the foreground, the run saves and stops when this process disappears. Raises `UsageError` if
-    somebody else holds the lease.
+    In the foreground, the run saves and stops when this process disappears. `change` is called while
+    nobody else can start the run, to change its recipe. Raises `UsageError` if somebody else holds
+    the lease.
     """
-    lease = take_over(directory)
+    lease = take_over(directory, change)
     make_private_directory(directory.supervisor_log_path.parent)
     log = os.open(
         directory.supervisor_log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600

@@ -2,6 +2,9 @@
 
 A lock on a file, not a file: nothing stale is left behind by a kill or a power loss. Supervisor and
 ranks share one lock (they inherit the open file), so a run is free only when all of them are gone.
+
+Some network file systems keep locks to one machine. For lookers-on at others the holder touches the
+file every few seconds.
 """
 
 from __future__ import annotations
@@ -9,8 +12,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import math
 import os
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +24,25 @@ from typing import Any
 from stoker.errors import StorageError, UsageError
 from stoker.run.host import boot_id, host_name
 
+RENEWAL_SECONDS = 5.0
+"""Between two touches."""
+STALE_SECONDS = 60.0
+"""After so long without one, by clocks that may differ, a run of another machine looks dead."""
+WATCH_SECONDS = 3 * RENEWAL_SECONDS
+"""Who wants to act on that watches for so long, whatever the clocks say."""
 _TRIES = 10
 _SECONDS_BETWEEN_TRIES = 0.05
+_SECONDS_BETWEEN_LOOKS = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass
 class Lease:
     """A held lease. `descriptor` may be handed to a child, which then holds it too."""
 
     path: Path
     descriptor: int
+    renewed: float = -math.inf
+    """When it was touched last, in seconds of the monotonic clock."""
 
     @classmethod
     def take(cls, path: Path) -> Lease:
@@ -60,6 +75,14 @@ class Lease:
         os.ftruncate(self.descriptor, 0)
         os.pwrite(self.descriptor, json.dumps(holder).encode(), 0)
 
+    def renew(self) -> None:
+        """Touch the file, if it is time."""
+        now = time.monotonic()
+        if now - self.renewed >= RENEWAL_SECONDS:
+            self.renewed = now
+            with suppress(OSError):
+                os.utime(self.descriptor)
+
     def release(self) -> None:
         """Close this process's share; the lease is free when every holder has closed theirs."""
         os.close(self.descriptor)
@@ -75,6 +98,33 @@ def is_held(path: Path) -> bool:
         return not _lock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
+
+
+def was_renewed_lately(paths: Sequence[Path]) -> bool:
+    """Whether one of these files has been touched within the last minute, by this machine's clock."""
+    return any(abs(time.time() - touched / 1e9) < STALE_SECONDS for touched in _touches(paths))
+
+
+def is_renewed(paths: Sequence[Path], seconds: float) -> bool:
+    """Watch whether one of these files is touched within so many seconds."""
+    before, deadline = _touches(paths), time.monotonic() + seconds
+    while _touches(paths) == before:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return True
+
+
+def _touches(paths: Sequence[Path]) -> list[int]:
+    """When each was touched last, in nanoseconds by its file system."""
+    touches = []
+    for path in paths:
+        with suppress(OSError):
+            # Network file systems ask their server at an open; what `stat` says may be from a cache.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            touches.append(os.fstat(descriptor).st_mtime_ns)
+            os.close(descriptor)
+    return touches
 
 
 def read_holder(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,15 +27,23 @@ class Choice:
     resume: bool
 
 
-def choose_run(parent: Path, recipe: Recipe, fresh: bool) -> Choice:
+Say = Callable[[str], None]
+
+
+def say_nothing(text: str) -> None:
+    """For those who do not care what takes so long."""
+
+
+def choose_run(parent: Path, recipe: Recipe, fresh: bool, say: Say = say_nothing) -> Choice:
     """Decide by the newest run of the recipe's name: none or done -> new; left early -> go on with it.
 
-    Raises `UsageError` if it runs, if it failed, or if the recipe has changed since it was left.
+    `say` gets a line where this takes seconds. Raises `UsageError` if it runs, if it failed, or if the
+    recipe has changed since it was left.
     """
     newest = None if fresh else _newest_of_series(parent, recipe.run.name)
     if newest is None:
         return Choice(RunDirectory(parent / _free_name(parent, recipe.run.name)), resume=False)
-    state = newest.effective_state()
+    state = newest.settled_state(say)
     if state == "done":
         return Choice(RunDirectory(parent / _free_name(parent, recipe.run.name)), resume=False)
     if state not in RESUMABLE_STATES:
@@ -43,12 +52,14 @@ def choose_run(parent: Path, recipe: Recipe, fresh: bool) -> Choice:
     return Choice(newest, resume=True)
 
 
-def open_for_run(parent: Path, recipe: Recipe, fresh: bool) -> tuple[RunDirectory, bool]:
+def open_for_run(
+    parent: Path, recipe: Recipe, fresh: bool, say: Say = say_nothing
+) -> tuple[RunDirectory, bool]:
     """Do what `choose_run` decides. Returns the directory and whether the run goes on.
 
     Raises `UsageError` as `choose_run` does, `StorageError` if nothing can be written.
     """
-    choice = choose_run(parent, recipe, fresh)
+    choice = choose_run(parent, recipe, fresh, say)
     if choice.resume:
         return choice.directory, True
     return RunDirectory.create(parent, choice.directory.name, recipe), False

@@ -8,6 +8,7 @@ from typing import Final
 
 from stoker.errors import ExitCode, UsageError
 from stoker.run.interrupts import Interrupts
+from stoker.run.lease import Lease
 from stoker.run.ranks import Topology
 from stoker.run.waiting import Patience
 
@@ -59,13 +60,17 @@ class Restarts:
         return Restart(self._count, self.most, min(seconds, self.patience.longest_restart_seconds))
 
 
-def wait_for(restart: Restart, interrupts: Interrupts, patience: Patience) -> bool:
-    """Wait until it is time. Returns False, at once, if a stop is asked for."""
+def wait_for(
+    restart: Restart, interrupts: Interrupts, patience: Patience, lease: Lease | None = None
+) -> bool:
+    """Wait until it is time, and renew the lease. Returns False, at once, if a stop is asked for."""
     deadline = time.monotonic() + restart.seconds
     while not interrupts.wanted:
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return True
+        if lease is not None:
+            lease.renew()
         time.sleep(min(patience.poll_seconds, remaining))
         interrupts.poll()
     return False

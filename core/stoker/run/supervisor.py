@@ -12,11 +12,12 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from stoker.errors import ExitCode, StokerError
+from stoker.errors import ExitCode, StokerError, StorageError
 from stoker.recipe.lock import read_lock
 from stoker.recipe.schema import LaunchTable
 from stoker.run.attempt import (
@@ -27,6 +28,7 @@ from stoker.run.attempt import (
     report_hang,
     take_over,
 )
+from stoker.run.complaints import complain
 from stoker.run.directory import RunDirectory
 from stoker.run.ending import gather_outcomes, were_cut_short
 from stoker.run.files import make_private_directory
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         launch = read_launch_table(directory.lock_path)
         return supervise_run(directory, topology, lease, interrupts, command=command, launch=launch)
     except StokerError as error:
-        print(error, file=sys.stderr)
+        complain(str(error))
         return int(error.exit_code)
 
 
@@ -138,7 +140,7 @@ class _Supervision:
             exit_code, restart = self._run_attempt(attempt, restarts)
             if restart is None:
                 return exit_code
-            if not wait_for(restart, self.interrupts, self.patience):
+            if not wait_for(restart, self.interrupts, self.patience, self.lease):
                 left = self.interrupts.insisted
                 return end_before_restart(self.directory, attempt, left=left)
 
@@ -146,7 +148,7 @@ class _Supervision:
         """Run one attempt and note how it ended. Returns its exit code and what follows."""
         ranks: list[RankProcess] = []
         watchdog = Watchdog(ranks, self.directory.attempt_path(attempt), self.launch.hang_seconds)
-        overseer = Overseer(ranks, self.interrupts, self.patience, watchdog)
+        overseer = Overseer(ranks, self.interrupts, self.patience, watchdog, self.lease)
         is_over = False
         try:
             self._start_ranks(attempt, ranks)
@@ -159,10 +161,12 @@ class _Supervision:
             outcomes = gather_outcomes(read_outcomes(self.directory, attempt), ranks, overseer.hang)
             left = were_cut_short(outcomes, ranks)
             exit_code = attempt_exit_code(outcomes, left=left)
-            if overseer.hang is not None:
-                report_hang(self.directory, attempt, overseer.hang)
             restart = restarts.after(exit_code) if is_over and not self.interrupts.wanted else None
-            end_attempt(self.directory, attempt, outcomes, left=left, restart=restart)
+            # On a disk that is full to the last byte the exit code is all that can be said.
+            with complaining():
+                if overseer.hang is not None:
+                    report_hang(self.directory, attempt, overseer.hang)
+                end_attempt(self.directory, attempt, outcomes, left=left, restart=restart)
         return exit_code, restart
 
     def _start_ranks(self, attempt: int, ranks: list[RankProcess]) -> None:
@@ -181,6 +185,15 @@ class _Supervision:
                 keep_open=[self.lease.descriptor],
             )
             ranks.append(process)
+
+
+@contextmanager
+def complaining() -> Iterator[None]:
+    """Say on standard error what could not be written, and go on."""
+    try:
+        yield
+    except (StorageError, OSError) as error:
+        complain(str(error))
 
 
 def supervise_node(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from stoker.errors import ExitCode
 from stoker.run.interrupts import Interrupts
+from stoker.run.lease import Lease
 from stoker.run.ranks import CHECKPOINT_SIGNAL, RankProcess
 from stoker.run.watchdog import Hang, Watchdog
 
@@ -42,11 +43,14 @@ class Overseer:
         interrupts: Interrupts,
         patience: Patience,
         watchdog: Watchdog,
+        lease: Lease | None = None,
     ) -> None:
+        """`lease` is renewed meanwhile."""
         self.ranks = ranks
         self.interrupts = interrupts
         self.patience = patience
         self.watchdog = watchdog
+        self.lease = lease
         self.hang: Hang | None = None
         """Why all ranks were ended, if that is why."""
         self._told = False
@@ -58,6 +62,8 @@ class Overseer:
     def wait(self) -> None:
         """Return when no rank lives any more, or those that do cannot even be killed."""
         while not self.gave_up and [rank for rank in self.ranks if rank.poll()]:
+            if self.lease is not None:
+                self.lease.renew()
             self.interrupts.poll()
             self._act(time.monotonic())
             time.sleep(self.patience.poll_seconds)

@@ -23,6 +23,7 @@ DISK_VARIABLE = "STOKER_TORTURE_DISK"
 """Set in the process that has a small file system of its own, to where that is mounted."""
 DISK_BYTES = 8 * 2**20
 _SMALL_FILE_BYTES = 20_000
+_MOST_LEFT_BYTES = 200_000
 MAX_FAILURES = 100
 
 
@@ -47,13 +48,12 @@ class Disk:
     def __init__(self, place: Path | None) -> None:
         self.place = place
 
-    def fill(self, attempt: Attempt, chance: random.Random) -> None:
-        """Leave less than a checkpoint."""
+    def fill(self, attempt: Attempt, left: int) -> None:
+        """Leave so many bytes, which are less than a checkpoint."""
         if self.place is None:
             for pid in attempt.ranks():
                 _limit_files(pid, _SMALL_FILE_BYTES)
             return
-        left = chance.randrange(0, 200_000)
         ballast = self.place / "ballast"
         with suppress(OSError), ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(self.place).free - left))
@@ -89,7 +89,7 @@ def disk_full(setup: Setup, number: int, chance: random.Random) -> Report:
         failed += _fill_once(directory, tolerant, disk, seconds, chance, report)
         _finish(directory, tolerant, calm, report)
         shutil.rmtree(directory.path)
-    _stay_full(replace(setup, settings=("checkpoint.max_failures=2",)), disk, chance, report)
+    _stay_full(replace(setup, settings=("checkpoint.max_failures=2",)), disk, report)
     report.remark += f"; {failed} saves failed and were tried again"
     report.seconds = time.monotonic() - started
     return report
@@ -106,7 +106,7 @@ def _fill_once(
     """One full disk, for a while. Returns how many saves failed."""
     attempt = Attempt(directory, setup.ranks)
     if not attempt.is_over_by(chance.uniform(0.2, 0.9) * seconds):
-        disk.fill(attempt, chance)
+        disk.fill(attempt, chance.randrange(0, _MOST_LEFT_BYTES))
         report.faults += 1
         time.sleep(chance.uniform(0.1, 0.5))
         disk.free(attempt)
@@ -137,14 +137,15 @@ def _finish(directory: RunDirectory, setup: Setup, calm: Result, report: Report)
         report.blame(f"{directory.name} has unfinished directories at its end")
 
 
-def _stay_full(setup: Setup, disk: Disk, chance: random.Random, report: Report) -> None:
+def _stay_full(setup: Setup, disk: Disk, report: Report) -> None:
     """So many failures in a row end the run with 73; what was durable stays so."""
     directory = setup.make("stays-full")
     attempt = Attempt(directory, setup.ranks)
     while not any(e.get("phase") == "committed" for e in _events(directory)):
         if attempt.is_over_by(time.monotonic() - attempt.started + 0.02):
             break
-    disk.fill(attempt, chance)
+    # To the last byte: neither an outcome nor the record can be written then.
+    disk.fill(attempt, 0)
     report.faults += 1
     code = attempt.wait()
     disk.free(attempt)

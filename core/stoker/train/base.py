@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ class BaseDigest:
     """Made in a thread from the start of a run: nobody waits for it before the first commit."""
 
     def __init__(self, run: Run) -> None:
+        self.chunks_read = 0
+        """Grows while it is at work."""
         self._run = run
         self._value = ""
         self._error: Exception | None = None
@@ -45,19 +47,22 @@ class BaseDigest:
 
     def _work(self) -> None:
         try:
-            self._value = base_digest(self._run)
+            self._value = base_digest(self._run, self._note)
         except Exception as error:
             self._error = error
 
+    def _note(self) -> None:
+        self.chunks_read += 1
 
-def base_digest(run: Run) -> str:
+
+def base_digest(run: Run, alive: Callable[[], None] = lambda: None) -> str:
     """SHA-256 over the model's config and weight files, or over its config and the seed of random ones.
 
     Raises `OSError`.
     """
     total = hashlib.sha256()
     for path in _files(run.model_directory, with_weights=run.recipe.model.initial_weights != "random"):
-        total.update(f"{path.name} {file_digest(path)}\n".encode())
+        total.update(f"{path.name} {file_digest(path, alive)}\n".encode())
     if run.recipe.model.initial_weights == "random":
         total.update(f"random {run.recipe.run.seed}\n".encode())
     return total.hexdigest()
@@ -81,7 +86,7 @@ def _files(directory: Path, *, with_weights: bool) -> Iterable[Path]:
     return sorted({path for name in names for path in directory.glob(name)})
 
 
-def file_digest(path: Path) -> str:
+def file_digest(path: Path, alive: Callable[[], None] = lambda: None) -> str:
     """SHA-256 of a file: read once, then remembered for as long as it does not change.
 
     In a cache of the Hugging Face hub large files are links to blobs that are called by it.
@@ -99,7 +104,7 @@ def file_digest(path: Path) -> str:
             return text
     except OSError:
         pass
-    value = digest(target)
+    value = digest(target, alive)
     try:
         make_private_directory(known.parent)
         replace_file(known, value)

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 TIMEOUT = timedelta(minutes=30)
 ANNOUNCEMENT_KEY = "stoker/run"
 READY_KEY = "stoker/ready"
-LEFT_KEY = "stoker/left"
+VERDICTS_KEY = "stoker/verdicts"
+"""Counts ranks that have something to say about whether all go on; the first one's word is law."""
+VERDICT_KEY = "stoker/verdict"
+GO, LEAVE = "go", "leave"
 SECONDS_BETWEEN_LOOKS = 0.05
 
 
@@ -101,18 +104,33 @@ def learn(store: Store) -> dict[str, Any]:
 def meet(run: Run, raise_if_stopped: Callable[[], None]) -> None:
     """Wait until every rank has its data. Signals are still heard here, and ranks that left missed.
 
-    In the creation of a process group a rank waits where Python hears nothing. Raises `Interrupted`.
+    In the creation of a process group a rank waits where Python hears nothing, so either all go there
+    or none does. Raises `Interrupted`.
     """
     if run.store is None:
         return
     store: Any = run.store
     store.set(f"{READY_KEY}/{run.rank}", "1")
     everyone = [f"{READY_KEY}/{rank}" for rank in range(run.world_size)]
-    while not store.check(everyone):
-        raise_if_stopped()
-        if store.check([LEFT_KEY]):
-            raise Interrupted("another rank left before the first step.")
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+    stopped: Interrupted | None = None
+    while not store.check([VERDICT_KEY]):
+        try:
+            raise_if_stopped()
+        except Interrupted as error:
+            stopped = error
+        if stopped is not None or store.check(everyone):
+            _say(store, GO if stopped is None else LEAVE)
+        else:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+    if store.get(VERDICT_KEY).decode() == LEAVE:
+        raise stopped or Interrupted("another rank left before the first step.")
+
+
+def _say(store: Any, verdict: str) -> None:
+    """Give the verdict, unless another rank has, or is about to."""
+    if store.add(VERDICTS_KEY, 1) == 1:
+        store.set(VERDICT_KEY, verdict)
+    store.get(VERDICT_KEY)
 
 
 def leave(store: Any) -> None:
@@ -120,7 +138,7 @@ def leave(store: Any) -> None:
     if store is not None:
         # The process that kept the store may be gone, and the others with it.
         with suppress(RuntimeError):
-            store.set(LEFT_KEY, "1")
+            _say(store, LEAVE)
 
 
 def connect(run: Run, *, even_alone: bool = False) -> None:

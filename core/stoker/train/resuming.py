@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from stoker.checkpoint.finding import Checkpoint, list_checkpoints, survey
+from stoker.checkpoint.finding import Checkpoint, list_checkpoints, set_aside, survey
 from stoker.checkpoint.manifest import require_whole
 from stoker.errors import StorageError, UsageError
 from stoker.train.distributed import all_agree, from_first_rank
@@ -49,9 +49,12 @@ def choose_checkpoint(run: Run) -> tuple[Checkpoint | None, list[str]]:
 
 
 def _damage(checkpoint: Checkpoint, run: Run) -> str:
-    run.heartbeat.beat(f"verifying {checkpoint.path.name}")
+    def alive() -> None:
+        run.heartbeat.beat(f"verifying {checkpoint.path.name}")
+
+    alive()
     try:
-        checkpoint.verify(run.rank, run.world_size)
+        checkpoint.verify(run.rank, run.world_size, alive)
     except StorageError as error:
         return error.message
     return ""
@@ -153,3 +156,28 @@ def restore(state: State, checkpoint: Checkpoint, passed_over: list[str]) -> Non
         run.events.write(
             "resume", step=state.step, checkpoint=checkpoint.path.name, passed_over=passed_over
         )
+        _set_newer_aside(run, checkpoint)
+
+
+def _set_newer_aside(run: Run, checkpoint: Checkpoint) -> None:
+    """What was passed over is of another past from here on, even if its fault should mend itself.
+
+    Not what belongs to another run: whoever put it there may want it there.
+    """
+    for found in survey(run.directory.checkpoints_path):
+        if found.name <= checkpoint.path.name or _is_of_another_run(found.checkpoint, checkpoint):
+            continue
+        try:
+            place = set_aside(found.checkpoint.path)
+        except OSError as error:
+            message = f"{found.name} was passed over and could not be set aside: {error}"
+        else:
+            message = f"{found.name} was passed over; it is now {place.name}, to look at or to delete"
+        run.events.write("alert", message=message)
+
+
+def _is_of_another_run(found: Checkpoint, own: Checkpoint) -> bool:
+    try:
+        return found.manifest.run != own.manifest.run
+    except StorageError:
+        return False

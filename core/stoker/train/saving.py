@@ -77,6 +77,7 @@ class Saver:
         self._started = 0.0
         self._number = 0
         self._must_succeed = False
+        self._base: BaseDigest | None = None
         self._full_bytes = 0
         self._copies = self.run.recipe.checkpoint.asynchronous
         """Whether the state is copied and written in the background."""
@@ -94,7 +95,10 @@ class Saver:
         if not self.run.is_main:
             return
         seconds = self.interval.seconds or math.inf
-        if self.interval.is_auto and self.commit_seconds is not None:
+        if self.interval.is_auto and self.commit_seconds is None and self._write is None:
+            # An attempt that ended too soon never learnt how long a save takes: find out now.
+            seconds = 0.0 if not self.failures else math.inf
+        elif self.interval.is_auto and self.commit_seconds is not None:
             expected = self.run.recipe.checkpoint.hours_between_interruptions * 3600
             facts = self._facts | {ATTEMPT_SECONDS: time.monotonic() - self._attempt_started}
             seconds = young_daly_seconds(self.commit_seconds, mean_seconds_between(facts, expected))
@@ -133,7 +137,8 @@ class Saver:
         self._number += 1
         self._step, self._started = state.step, time.monotonic()
         name = f"step-{state.step:08d}"
-        self.run.heartbeat.beat(f"saving step {state.step}")
+        self._base = state.base
+        self._beat()
         self._event("started", name)
         seal = None
         if self.run.is_main:
@@ -143,7 +148,7 @@ class Saver:
         commit = Commit(self.run.directory.checkpoints_path, name, f"{self.run.attempt}-{self._number}")
         self._write = Write(self._number, commit, self.run.rank, pieces, seal)
         if not self._copies:
-            self._write.write_part()
+            self._write.write_part(self._beat)
         self._write.start()
         self.boundary.saving()
         self._schedule()
@@ -176,6 +181,13 @@ class Saver:
         fine = self.boundary.all_fine(write.error is None) and fine
         self._conclude(state, failed=not fine)
         return fine
+
+    def seconds_needed(self, state: State) -> float:
+        """How long it takes until the step just done is durable, judged by the latest save."""
+        commit, rest = self.commit_seconds or 0.0, 0.0
+        if self._write is not None and not self._write.is_over:
+            rest = max(0.0, commit - (time.monotonic() - self._started))
+        return rest if self._holds(state) else rest + commit
 
     def finish_within(self, state: State, seconds: float) -> None:
         """Wait for the save that is under way, but only so long. Collective."""
@@ -259,13 +271,18 @@ class Saver:
     def _wait_for(self, write: Write, *, part: bool = False) -> None:
         """Until a write is over, or this rank's part of it."""
         progress = Progress(self.run, "saving", 0, "MB")
-        seen = -1
+        seen = (-1, -1)
         while not (write.is_over or (part and write.part_is_over)):
-            if write.bytes_written != seen:
-                seen = write.bytes_written
-                self.run.heartbeat.beat(f"saving step {self._step}")
-                progress.update(seen // 10**6)
+            # Rank 0 may wait for the digest of the base, too.
+            now = (write.bytes_written, self._base.chunks_read if self._base else 0)
+            if now != seen:
+                seen = now
+                self._beat()
+                progress.update(write.bytes_written // 10**6)
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    def _beat(self) -> None:
+        self.run.heartbeat.beat(f"saving step {self._step}")
 
     def _own_writes(self) -> Writes:
         """For the next boundary: how far this rank is."""

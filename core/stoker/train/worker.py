@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stoker.dispatch import Hooks
-from stoker.errors import ExitCode, Interrupted, StokerError
+from stoker.errors import ExitCode, Interrupted, StokerError, StorageError
 from stoker.recipe.lock import read_lock
 from stoker.recipe.model import Recipe
 from stoker.registry import make_plugins
 from stoker.run.attempt import begin_attempt, end_attempt, take_over
+from stoker.run.complaints import complain
 from stoker.run.context import Outcome, Run
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter
@@ -44,6 +46,10 @@ if TYPE_CHECKING:
     from stoker.train.boundary import Boundary, Decision
     from stoker.train.saving import Saver
     from stoker.train.state import State
+
+
+SECONDS_TO_LEAVE = 3.0
+"""Of what is left until the machine is taken away: for the ends of ranks and of their supervisor."""
 
 
 def main() -> None:
@@ -192,7 +198,7 @@ def run_rank(
         leave(store)
         run.hooks.tell_failure(run=run, error=error)
         return _failed(directory, place, attempt, error, run.step, recipe)
-    write_outcome(
+    _write_outcome(
         directory,
         attempt,
         place.rank,
@@ -252,10 +258,11 @@ def execute(run: Run, signals: SignalFlags) -> Outcome:
 def leave_saved(state: State, decision: Decision, saver: Saver, boundary: Boundary) -> ExitCode:
     """Save what has been trained, unless the machine is gone before that can be done. Collective."""
     started, left = time.monotonic(), boundary.seconds_left()
-    needed = saver.commit_seconds or 0.0
-    if left is not None and not boundary.all_fine(needed <= left):
+    usable = math.inf if left is None else left - SECONDS_TO_LEAVE
+    # A notice may have come to one rank only, a moment ago: all ask, whether they know of one or not.
+    if not boundary.all_fine(saver.seconds_needed(state) <= usable):
         # Rather the newest durable checkpoint than a torso: one under way may still become that.
-        saver.finish_within(state, max(0.0, left))
+        saver.finish_within(state, max(0.0, usable) if left is not None else 0.0)
         code = ExitCode.LEFT
     else:
         saver.save_at_end(state)
@@ -299,10 +306,10 @@ def _failed(
     if recipe is not None:
         # A library's error may quote the value of an environment variable.
         message, hint, text, said = map(recipe.conceal, (message, hint, text, said))
-    print(text or said, file=sys.stderr, flush=True)
+    complain(text or said)
     if isinstance(error, Interrupted):
         message = ""
-    write_outcome(
+    _write_outcome(
         directory,
         attempt,
         place.rank,
@@ -315,6 +322,14 @@ def _failed(
         failed_step=getattr(error, "step", None) if code == ExitCode.NON_FINITE else None,
     )
     return int(code)
+
+
+def _write_outcome(*given: Any, **more: Any) -> None:
+    """On a full disk the supervisor has to do with the exit code."""
+    try:
+        write_outcome(*given, **more)
+    except StorageError as error:
+        complain(str(error))
 
 
 if __name__ == "__main__":

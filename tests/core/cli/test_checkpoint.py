@@ -17,7 +17,7 @@ from stoker.run.lease import Lease
 Invoke = Callable[..., Any]
 
 
-def answer(directory: RunDirectory, phase: str) -> threading.Thread:
+def answer(directory: RunDirectory, phase: str, earlier: str = "") -> threading.Thread:
     """What rank 0 does: take the request, save, say so."""
 
     def work() -> None:
@@ -25,6 +25,9 @@ def answer(directory: RunDirectory, phase: str) -> threading.Thread:
         while not inbox.poll() and time.monotonic() < deadline:
             time.sleep(0.01)
         events = EventWriter(directory.events_path, 1, 0)
+        if earlier:
+            events.write("checkpoint", phase="committed", name=earlier, step=3)
+        events.write("checkpoint", phase="started", name="step-00000007", step=7)
         events.write("checkpoint", phase=phase, name="step-00000007", step=7, message="disk full")
         events.close()
 
@@ -66,3 +69,16 @@ def test_a_run_that_ends_first_is_an_error(invoke: Invoke, new_run: Any, start: 
 def test_a_run_that_does_not_run_cannot_save(invoke: Invoke, new_run: Any) -> None:
     new_run(state="done")
     assert isinstance(invoke(command, "fire").exception, UsageError)
+
+
+def test_a_save_that_was_begun_before_is_no_answer(invoke: Invoke, new_run: Any) -> None:
+    """It holds an older step than the one that was asked for."""
+    directory = new_run(state="running")
+    lease = Lease.take(directory.lease_path)
+    events = EventWriter(directory.events_path, 1, 0)
+    events.write("checkpoint", phase="started", name="step-00000003", step=3)
+    thread = answer(directory, "committed", earlier="step-00000003")
+    result = invoke(command, "fire")
+    thread.join()
+    lease.release()
+    assert result.output == "saved runs/fire/checkpoints/step-00000007\n"

@@ -123,3 +123,29 @@ def test_a_refused_change_leaves_the_order_of_batches_alone(invoke: Invoke, new_
     changes = ("--skip-batches", 1, "--set", "train.learning_rate=0.01")
     assert isinstance(invoke(command, "fire", *changes).exception, UsageError)
     assert directory.read_record().facts == {}
+
+
+def test_a_change_of_a_run_that_someone_else_is_starting_is_refused_and_not_made(
+    invoke: Invoke, new_run: Any
+) -> None:
+    """Its ranks are about to read the recipe."""
+    directory = new_run(state="stopped")
+    lease = Lease.take(directory.lease_path)
+    arguments = ("--set", "train.steps=9", "--allow-change", "train.steps")
+    error = invoke(command, "fire", *arguments).exception
+    lease.release()
+    assert isinstance(error, UsageError)
+    assert "already running" in error.message
+    assert read_lock(directory.lock_path).train.steps == 3
+
+
+def test_a_run_goes_on_after_the_machine_it_was_on_has_disappeared(
+    invoke: Invoke, new_run: Any, with_ranks: WithRanks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record says "running" for ever."""
+    monkeypatch.setattr("stoker.run.directory.is_renewed", lambda paths, seconds: False)
+    new_run(state="running", attempt=1, host="gone")
+    with_ranks("done")
+    result = invoke(command, "fire")
+    assert result.exit_code == 0, result.output
+    assert "fire was at work on gone" in result.output

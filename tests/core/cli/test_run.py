@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from stoker.cli.run import command, started_by_other_launcher
+from stoker.cli.run_options import attend
 from stoker.errors import RecipeError, UsageError
 from stoker.run.directory import RunDirectory
+from stoker.run.launch import Launched
+from stoker.run.progress import make_view
 
 Invoke = Callable[..., Any]
 WithRanks = Callable[[str], None]
@@ -230,3 +233,15 @@ def test_a_supervisor_that_is_killed_is_a_lost_run(
     assert process.returncode == 76
     assert "lost" in output
     assert "stoker resume fire" in output
+
+
+def test_a_run_that_could_not_write_how_it_ended_has_the_exit_code_of_its_supervisor(
+    new_run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a disk that is full to the last byte its record says "running"."""
+    directory = new_run(state="running")
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(73)"])
+    process.wait()
+    view = make_view(sys.stdout, plain=True, as_json=False)
+    assert attend(directory, Launched(process), view, 1) == 73
+    assert "fire ended with exit code 73 and could not write why." in capsys.readouterr().err

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -83,11 +86,6 @@ def test_a_new_run_is_not_lost_while_its_launcher_lives(directory: RunDirectory)
     assert directory.effective_state() == "lost"
 
 
-def test_a_run_of_another_machine_is_what_it_says(directory: RunDirectory) -> None:
-    directory.update_record(state="running", host="elsewhere")
-    assert directory.effective_state() == "running"
-
-
 @pytest.mark.parametrize("state", ["done", "failed", "stopped", "preempted"])
 def test_a_run_that_ended_is_never_lost(directory: RunDirectory, state: str) -> None:
     directory.update_record(state=state, pid=dead_pid())
@@ -129,3 +127,47 @@ def test_what_is_no_run_is_not_listed(directory: RunDirectory, recipe: Recipe) -
     (parent / "broken" / "run.json").write_text("{")
     RunDirectory.create(parent, "aaa", recipe)
     assert [run.name for run in list_runs(parent)] == ["fire", "aaa"]
+
+
+def age(path: Path, seconds: float) -> None:
+    """As if it had been touched last so long ago."""
+    path.touch()
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_a_run_of_another_machine_works_while_it_renews_its_lease(directory: RunDirectory) -> None:
+    directory.update_record(state="running", host="elsewhere")
+    age(directory.lease_path, 20)
+    assert directory.effective_state() == "running"
+    age(directory.lease_path, 90)
+    assert directory.effective_state() == "lost"
+    lease = Lease.take(directory.lease_path)
+    age(directory.lease_path, 90)
+    assert directory.effective_state() == "running", "a lock that is held is better than any clock"
+    lease.release()
+
+
+@pytest.mark.parametrize("seconds", [0, 90, -9000])
+def test_who_would_go_on_with_it_watches_for_a_sign_of_life(
+    directory: RunDirectory, seconds: float
+) -> None:
+    """Whatever the clocks say: the other machine's may be wrong."""
+    directory.update_record(state="running", host="elsewhere")
+    age(directory.lease_path, seconds)
+    said: list[str] = []
+    assert directory.settled_state(said.append, 0.3) == "lost"
+    assert said == ["fire was at work on elsewhere: looking for a sign of life for 0 s"]
+    touch = threading.Timer(0.1, os.utime, (directory.lease_path,))
+    touch.start()
+    assert directory.settled_state(seconds=20.0) == "running"
+    touch.join()
+
+
+def test_nobody_watches_where_the_machine_is_this_one_or_the_run_has_ended(
+    directory: RunDirectory,
+) -> None:
+    directory.update_record(state="running")
+    assert directory.settled_state() == "lost"
+    directory.update_record(state="preempted", host="elsewhere")
+    assert directory.settled_state() == "preempted"

@@ -94,3 +94,17 @@ def test_it_is_not_inherited_by_accident(path: Path) -> None:
     lease = Lease.take(path)
     assert not os.get_inheritable(lease.descriptor)
     lease.release()
+
+
+def test_the_holder_touches_it_every_few_seconds(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = Lease.take(path)
+    os.utime(path, (0, 0))
+    lease.renew()
+    assert path.stat().st_mtime > 0
+    os.utime(path, (0, 0))
+    lease.renew()
+    assert path.stat().st_mtime == 0, "not at every look"
+    monkeypatch.setattr("stoker.run.lease.RENEWAL_SECONDS", 0.0)
+    lease.renew()
+    assert path.stat().st_mtime > 0
+    lease.release()

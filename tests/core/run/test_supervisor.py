@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from stoker.errors import StorageError
 from stoker.run import control
 from stoker.run.attempt import take_over
 from stoker.run.directory import RunDirectory
@@ -290,3 +291,16 @@ def test_a_node_without_the_run_directory_ends_as_its_ranks_do(fake: Fake, tmp_p
     topology = Topology(nproc=2, nodes=2, node_rank=1, rendezvous="127.0.0.1:29500")
     assert supervise_node(topology, Interrupts(), command=fake("done"), patience=IMPATIENT) == 0
     assert supervise_node(topology, Interrupts(), command=fake("left"), patience=IMPATIENT) == 75
+
+
+def test_where_the_end_cannot_be_written_the_exit_code_still_tells(
+    supervise: Supervise, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a disk that is full to the last byte."""
+
+    def full(*given: object, **more: object) -> None:
+        raise StorageError("run.json cannot be written: No space left on device.")
+
+    monkeypatch.setattr("stoker.run.supervisor.end_attempt", full)
+    assert supervise("fail") == 71
+    assert "No space left on device" in capsys.readouterr().err

@@ -180,3 +180,8 @@ def test_the_main_threads_innermost_calls_are_read_from_a_dump() -> None:
     assert innermost_lines(dump) == ["hook.py:7 in spin", "loop.py:88 in train"]
     assert innermost_lines("") == []
     assert os.sep not in innermost_lines(dump)[0]
+
+
+def test_a_sign_of_life_that_finds_no_room_ends_nothing() -> None:
+    """On a device that is always full."""
+    Heartbeat(Path("/dev/full")).beat("step 1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from stoker.checkpoint.finding import list_checkpoints
 from stoker.checkpoint.manifest import MANIFEST_NAME
 from stoker.errors import StorageError, UsageError
+from stoker.run.directory import RunDirectory
 from stoker.testing import Fit, rewrite_manifest, tiny_fit, tiny_recipe
 
 LORA: dict[str, Any] = {"lora": {"rank": 2}}
@@ -110,3 +112,33 @@ def test_what_was_passed_over_is_in_the_resume_event(tmp_path: Path) -> None:
         "step-00000004",
     ]
     assert again.losses == fit.losses + fit.losses[2:]
+
+
+def test_what_was_passed_over_is_set_aside_and_never_looked_at_again(tmp_path: Path) -> None:
+    """Should its fault mend itself, it must not win over what has been trained since."""
+    settings = ["train.steps=4", 'checkpoint.every="2 steps"']
+    folder = tiny_fit(tmp_path, {}, settings).directory.checkpoints_path
+    manifest = folder / "step-00000004" / MANIFEST_NAME
+    content = manifest.read_bytes()
+    manifest.unlink()
+    (folder / "damaged-step-00000004").mkdir()
+    (folder / "step-00000099").symlink_to(tmp_path)
+    directory = RunDirectory(folder.parent)
+    again = tiny_fit(tmp_path, {}, settings, directory=directory)
+    aside = folder / "damaged-step-00000004-2"
+    assert {path.name for path in folder.iterdir()} >= {aside.name, "step-00000004"}
+    assert any(f"it is now {aside.name}" in event["message"] for event in again.of_kind("alert"))
+    assert not (folder / "step-00000099").exists()
+    (aside / MANIFEST_NAME).write_bytes(content)
+    assert [found.step for found in list_checkpoints(folder)] == [2, 4]
+
+
+def test_a_checkpoint_of_another_run_is_passed_over_and_left_alone(tmp_path: Path) -> None:
+    fit = tiny_fit(tmp_path, {}, ["train.steps=2"])
+    other = tiny_fit(tmp_path / "other", {}, ["train.steps=4"])
+    name = "step-00000004"
+    shutil.copytree(other.directory.checkpoints_path / name, fit.directory.checkpoints_path / name)
+    again = tiny_fit(tmp_path, {}, ["train.steps=3"], directory=fit.directory)
+    (resume,) = again.of_kind("resume")
+    assert "belongs to another run" in resume["passed_over"][0]
+    assert (fit.directory.checkpoints_path / name).is_dir()

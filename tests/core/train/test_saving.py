@@ -9,17 +9,23 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from stoker import Plugin, PluginConfig, hookimpl
+from stoker.checkpoint import commit
 from stoker.durable import observing
 from stoker.errors import ExitCode, StorageError
+from stoker.run.directory import RunDirectory
+from stoker.run.heartbeat import Heartbeat
 from stoker.run.notices import Notice
 from stoker.testing import Fit, tiny_fit
 from stoker.train import room, saving
+from stoker.train.boundary import INTERRUPT, Decision
 from stoker.train.interval import mean_seconds_between, parse_interval, young_daly_seconds
+from stoker.train.worker import SECONDS_TO_LEAVE, leave_saved
 
 
 def phases(fit: Fit) -> list[tuple[str, int]]:
@@ -196,20 +202,25 @@ def test_the_mean_time_between_interruptions_follows_what_the_run_has_seen() -> 
     assert mean_seconds_between(facts, 6 * hour) == 3 * hour
 
 
-def test_auto_saves_by_the_measured_commit_time(tmp_path: Path) -> None:
-    """With an interruption expected every tenth of a second, about every sqrt(2 * 0.2 * 0.1) s."""
+def test_auto_saves_by_the_measured_commit_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the formula says so: here at every step, or after an hour."""
+    asked: list[tuple[float, float]] = []
+    answers = {"often": 0.0, "seldom": 3600.0}
+    settings = ["train.steps=4", 'checkpoint.every="auto"', "checkpoint.keep=99"]
+    settings += ["checkpoint.asynchronous=false", "checkpoint.hours_between_interruptions=10"]
+    saved = {}
+    for how, seconds in answers.items():
 
-    class Slow(Plugin[PluginConfig]):
-        @hookimpl
-        def on_step_end(self) -> None:
-            time.sleep(0.05)
+        def formula(commit_seconds: float, mean_seconds: float, seconds: float = seconds) -> float:
+            asked.append((commit_seconds, mean_seconds))
+            return seconds
 
-    settings = ["train.steps=30", 'checkpoint.every="auto"', "checkpoint.keep=99"]
-    often = [*settings, f"checkpoint.hours_between_interruptions={0.1 / 3600}"]
-    fit = tiny_fit(tmp_path / "often", {"slow": Slow(PluginConfig())}, often)
-    seldom = tiny_fit(tmp_path / "seldom", {"slow": Slow(PluginConfig())}, settings)
-    assert len(names(fit)) > 4
-    assert names(seldom) == ["step-00000000", "step-00000030"]
+        monkeypatch.setattr(saving, "young_daly_seconds", formula)
+        fit = tiny_fit(tmp_path / how, {}, settings)
+        saved[how] = [step for phase, step in phases(fit) if phase == "committed"]
+        measured = fit.directory.read_record().facts["commit_seconds"]
+        assert asked[-1] == (measured, pytest.approx(36000, rel=0.01))
+    assert saved == {"often": [0, 1, 2, 3, 4], "seldom": [0, 4]}
 
 
 class Warned(Plugin[PluginConfig]):
@@ -273,3 +284,93 @@ def test_clock_jumps_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert jumpy.losses == calm.losses
     assert names(jumpy) == names(calm)
     assert all(event["seconds"] >= 0 for event in jumpy.events if "seconds" in event)
+
+
+def test_auto_finds_out_what_a_save_costs_where_an_earlier_attempt_could_not(tmp_path: Path) -> None:
+    """It ended between its first save and the note of how long that took."""
+    settings = ["train.steps=6", 'checkpoint.every="auto"', "checkpoint.keep=99"]
+    directory = tiny_fit(tmp_path, {}, [*settings, "train.steps=1"]).directory
+    directory.update_record(facts={})
+    again = tiny_fit(tmp_path, {}, settings, directory=directory)
+    saves = [phase for phase in phases(again) if phase[0] == "committed"]
+    assert saves == [("committed", step) for step in (0, 1, 2, 6)]
+    assert "commit_seconds" in directory.read_record().facts
+
+
+def test_a_save_that_training_waits_for_shows_signs_of_life(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At least one for each file, and while one is hashed."""
+    beats: list[str] = []
+    monkeypatch.setattr(Heartbeat, "beat", lambda self, phase: beats.append(phase))
+    monkeypatch.setattr(commit, "_CHUNK_BYTES", 4096)
+    tiny_fit(tmp_path, {}, ["train.steps=1", "checkpoint.asynchronous=false"])
+    assert beats.count("saving step 1") > 20
+    beats.clear()
+    run = RunDirectory(tmp_path / "runs" / "tiny-1")
+    tiny_fit(tmp_path, {}, ["train.steps=2"], directory=run)
+    assert beats.count("verifying step-00000001") > 20
+
+
+class Stub:
+    """A saver whose saves take long."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.waited: float | None = None
+        self.saved = False
+
+    def seconds_needed(self, state: Any) -> float:
+        return self.seconds
+
+    def finish_within(self, state: Any, seconds: float) -> None:
+        self.waited = seconds
+
+    def save_at_end(self, state: Any) -> None:
+        self.saved = True
+
+
+@pytest.mark.parametrize(("left", "saves"), [(None, True), (10.0, True), (7.0, False), (1.0, False)])
+def test_some_of_the_time_that_is_left_is_kept_for_leaving(left: float | None, saves: bool) -> None:
+    """Of a save that takes five seconds."""
+    saver, asked = Stub(5.0), []
+    boundary = SimpleNamespace(
+        seconds_left=lambda: left, all_fine=lambda fine: bool(asked.append(fine) or fine)
+    )
+    code = leave_saved(SimpleNamespace(), Decision(stop=INTERRUPT), saver, boundary)
+    assert asked == [saves], "every rank asks, whether it knows of a deadline or not"
+    assert saver.saved == saves
+    assert code == (ExitCode.STOPPED if saves else ExitCode.LEFT)
+    if not saves:
+        assert saver.waited == max(0.0, left - SECONDS_TO_LEAVE)
+
+
+def test_a_save_that_is_under_way_counts_for_what_is_still_to_do(tmp_path: Path) -> None:
+    needed: list[tuple[float, float]] = []
+
+    class Asks(Plugin[PluginConfig]):
+        @hookimpl
+        def on_train_end(self, state: Any) -> None:
+            saver.commit_seconds = 100.0
+            needed.append((saver.seconds_needed(state), 0.0))
+            state.step += 1
+            needed.append((saver.seconds_needed(state), 100.0))
+            saver._write, saver._step = SimpleNamespace(is_over=False), state.step - 1
+            saver._started = time.monotonic() - 30.0
+            needed.append((saver.seconds_needed(state), 170.0))
+            saver._step = state.step
+            needed.append((saver.seconds_needed(state), 70.0))
+            state.step -= 1
+
+    made = saving.Saver.__init__
+
+    def remember(self: Any, *given: Any) -> None:
+        nonlocal saver
+        saver = self
+        made(self, *given)
+
+    saver: Any = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saving.Saver, "__init__", remember)
+        tiny_fit(tmp_path, {"asks": Asks(PluginConfig())}, ["train.steps=1"])
+    assert [found for found, _ in needed] == pytest.approx([wanted for _, wanted in needed], abs=1.0)
