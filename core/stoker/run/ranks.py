@@ -17,6 +17,7 @@ from typing import Protocol
 
 from stoker.errors import ExitCode, UsageError
 from stoker.run.files import make_private_directory
+from stoker.run.orphans import SUPERVISOR_VARIABLE
 
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 _FOREIGN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -86,6 +87,7 @@ def rank_environment(
         "WORLD_SIZE": str(topology.world_size),
         "LOCAL_WORLD_SIZE": str(topology.nproc),
         "STOKER_ATTEMPT": str(attempt),
+        SUPERVISOR_VARIABLE: str(os.getpid()),
         # Logs are read while they are written, and after crashes.
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",

@@ -25,6 +25,7 @@ from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter
 from stoker.run.heartbeat import Heartbeat
 from stoker.run.naming import open_for_run
+from stoker.run.orphans import leave_when_orphaned
 from stoker.run.outcome import read_outcomes, write_outcome
 from stoker.run.progress import PlainView
 from stoker.run.stacks import answer_stack_requests
@@ -59,6 +60,7 @@ def main() -> None:
     """
     signals = SignalFlags().install()
     answer_stack_requests()
+    leave_when_orphaned()
     place = place_from_environment()
     publish(place)
     store = open_store(place)
