@@ -148,7 +148,7 @@ def history(home: Path) -> History:
         ask("stoker-checkpoint", "checkpoint", "tiny")
         ask("stoker-checkpoint", "checkpoint", "tiny", "--no-wait")
         ask("stoker-verify", "verify", "tiny")
-        ask("stoker-torture", "torture", "--kills", "0", "--corrupt", "--ranks", "1")
+        ask("stoker-torture", "torture", "--corrupt", "--ranks", "1")
         ask("stoker-runs", "runs")
         steps = ask("stoker-stop", "stop", "tiny")["step"] + 2
     finally:

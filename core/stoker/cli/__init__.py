@@ -6,6 +6,7 @@ Commands of other distributions come through the entry-point group `stoker.comma
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -155,7 +156,8 @@ def invoke(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except click.Abort:
-        return int(ExitCode.FAILED)
+        # Ctrl-C, before there was a run that could be stopped.
+        return 128 + int(signal.SIGINT)
     except StokerError as error:
         from stoker.cli.report import report_error
 

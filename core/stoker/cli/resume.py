@@ -61,6 +61,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Apply changes to the locked recipe and to the order of batches, then launch and watch."""
+    from stoker.recipe.loading import require_sound
     from stoker.recipe.lock import read_lock, write_lock
 
     directory = find_run(run, run_dir)
@@ -70,7 +71,7 @@ def command(
     if overrides or allowed:
         before, recipe = recipe, change_recipe(recipe, overrides, allowed)
         # Values of plugins are checked by making them, as the ranks will.
-        make_plugins(recipe.plugins)
+        require_sound(recipe, make_plugins(recipe.plugins))
         for change in list_changes(before, recipe):
             # With --json, standard output is for events.
             click.echo(change.render(), err=as_json)

@@ -161,7 +161,11 @@ def passing_signals_on(pid: int, view: View | None = None) -> Iterator[None]:
         except ProcessLookupError:
             return
         if view is not None and number == signal.SIGINT:
-            view.say("saving and stopping; Ctrl-C again within 5 seconds leaves at once")
+            view.say(
+                "leaving at once, without a save"
+                if insists
+                else "saving and stopping; Ctrl-C again within 5 seconds leaves at once"
+            )
 
     under_nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     numbers = [each for each in PASSED_SIGNALS if each != signal.SIGHUP or not under_nohup]

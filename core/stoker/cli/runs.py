@@ -11,6 +11,7 @@ import click
 
 from stoker.cli.run_options import print_json
 from stoker.run.directory import DEFAULT_PARENT, RunDirectory, list_runs
+from stoker.run.events import last_step
 from stoker.run.lines import format_seconds
 from stoker.run.record import ACTIVE_STATES, RunRecord
 
@@ -36,9 +37,10 @@ def command(run_dir: Path, as_json: bool) -> None:
 
 
 def read_effective(directory: RunDirectory) -> RunRecord:
-    """The record, with `lost` where the supervisor is gone."""
+    """The record, with `lost` where the supervisor is gone, and the step that training is at."""
     record = directory.read_record()
-    return record.changed(state=directory.effective_state(record))
+    step = max(record.step, last_step(directory.events_path)) if record.ended is None else record.step
+    return record.changed(state=directory.effective_state(record), step=step)
 
 
 def as_dict(directory: RunDirectory, record: RunRecord) -> dict[str, Any]:

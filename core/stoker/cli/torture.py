@@ -29,7 +29,7 @@ FEW = {"signals": 8, "disk-full": 4, "corrupt": 500, "nan": 4, "hang": 2}
     "CPUs, kills it at random instants, resumes it by itself, and compares losses, weights and "
     "optimizer states with a run that nothing happened to. Exits with 1 if anything differs."
 )
-@click.option("--kills", type=click.IntRange(0), help="SIGKILLs for each engine. Default: 25.")
+@click.option("--kills", type=click.IntRange(1), help="SIGKILLs for each engine. Default: 25.")
 @click.option("--engine", type=click.Choice([*ENGINES, "all"]), multiple=True, help="Repeatable.")
 @click.option("--ranks", type=click.IntRange(1, 8), default=2, show_default=True)
 @click.option("--signals", is_flag=True, help="Signals that ask for a stop or a checkpoint.")

@@ -11,7 +11,8 @@ import click
 from stoker.checkpoint.finding import Checkpoint, examine, unfinished
 from stoker.cli.run_options import print_json, run_argument
 from stoker.errors import ExitCode, StorageError
-from stoker.run.directory import find_run
+from stoker.run.directory import RunDirectory, find_run
+from stoker.run.watching import handle
 
 
 @click.command(
@@ -43,7 +44,7 @@ def command(run: str, run_dir: Path, as_json: bool) -> None:
             }
         )
     else:
-        _say(directory.name, newest, damaged, leftovers)
+        _say(directory, newest, damaged, leftovers)
     sys.exit(int(ExitCode.STORAGE) if damaged else int(ExitCode.DONE))
 
 
@@ -63,10 +64,14 @@ def _line(facts: dict[str, Any]) -> str:
     return f"{facts['name']}  ok  {facts['bytes'] / 1e6:,.1f} MB in {facts['files']} files"
 
 
-def _say(name: str, newest: str | None, damaged: bool, leftovers: list[str]) -> None:
+def _say(directory: RunDirectory, newest: str | None, damaged: bool, leftovers: list[str]) -> None:
+    name = handle(directory)
     if leftovers:
         click.echo(f"{len(leftovers)} unfinished, which the next start deletes: {', '.join(leftovers)}")
     if newest is None:
         click.echo(f"{name} has no checkpoint{' that could be resumed from' if damaged else ' yet'}.")
+    elif damaged and directory.read_record().state == "done":
+        step = int(newest.removeprefix("step-"))
+        click.echo(f"The newest that is whole: stoker export {name} --step {step} --to DIRECTORY")
     elif damaged:
         click.echo(f"stoker resume {name} would go on from {newest}.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from stoker.recipe.words import with_article
+from stoker.recipe.words import one_of, with_article
 
 _TYPE_WORDS = {
     "int": "integer",
@@ -50,6 +52,13 @@ def expectation(error: ErrorDetails) -> str:
     if word and kind.endswith(("_type", "_parsing", "_from_float")):
         return with_article(word)
     return f"something else ({error['msg']})"
+
+
+def examples_of(field: FieldInfo | None) -> str:
+    """`a string like "10 min" or "auto"`; empty where a field gives no examples."""
+    if field is None or not field.examples:
+        return ""
+    return f"a string like {one_of(json.dumps(example) for example in field.examples)}"
 
 
 def _size(context: Mapping[str, Any], unit: str) -> str:

@@ -46,6 +46,7 @@ from stoker.recipe.validation import validate_tables
 from stoker.registry import configure_plugin, installed_plugins, order_plugins
 
 if TYPE_CHECKING:
+    from stoker.plugin import Plugin
     from stoker.recipe.data_checks import DataInspector
 
 Severity = Literal["error", "warning"]
@@ -203,11 +204,22 @@ def _ask_plugins(draft: Draft, recipe: Recipe, classes: Mapping[str, PluginClass
             for name in order_plugins(classes)
             if name not in unknown
         }
-        found = Hooks(plugins).collect("collect_problems", recipe=recipe)
+        problems = _problems_of_plugins(recipe, plugins)
     except StokerError as error:
         return [Problem(key="plugins", message=error.message, hint=error.hint)]
-    checked = [problem for name, problems in found for problem in _checked(name, problems)]
-    return [problem for problem in checked if problem.key not in draft.unset]
+    return [problem for problem in problems if problem.key not in draft.unset]
+
+
+def require_sound(recipe: Recipe, plugins: Mapping[str, Plugin[Any]]) -> None:
+    """What `check` says of combinations, for a recipe that comes from no file: raises `RecipeError`."""
+    problems = _errors(check_recipe(recipe))
+    if problems := problems or _errors(_problems_of_plugins(recipe, plugins)):
+        raise RecipeError(problems)
+
+
+def _problems_of_plugins(recipe: Recipe, plugins: Mapping[str, Plugin[Any]]) -> list[Problem]:
+    found = Hooks(plugins).collect("collect_problems", recipe=recipe)
+    return [problem for name, problems in found for problem in _checked(name, problems)]
 
 
 def _checked(name: str, problems: Any) -> list[Problem]:

@@ -150,9 +150,10 @@ class CheckpointTable(Table):
 
     every: str = Field(
         default="10 min",
-        pattern=r"^([1-9][0-9]* (steps?|min)|auto)$",
-        description='Interval between checkpoints: "200 steps", "10 min", or "auto": as often as pays, '
-        "by how long one takes and how often runs are interrupted.",
+        pattern=r"^([1-9][0-9]* (steps?|s|min|h)|auto)$",
+        examples=["200 steps", "30 s", "10 min", "2 h", "auto"],
+        description='Interval between checkpoints: "200 steps", "30 s", "10 min", "2 h", or "auto": as '
+        "often as pays, by how long one takes and how often runs are interrupted.",
     )
     keep: int = Field(
         default=2, ge=1, description="Newest checkpoints kept, besides the best and the last."
@@ -191,7 +192,8 @@ class LaunchTable(Table):
         default=600,
         ge=0,
         description="The ranks are ended, and the one that hangs is named, when none has shown a sign "
-        "of life for so long; three times as long before the first step is done. 0: never.",
+        "of life for so long; three times as long, and at least 2 min, before the first step is done. "
+        "0: never.",
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from stoker.recipe.expectations import expectation
+from stoker.recipe.expectations import examples_of, expectation
 from stoker.recipe.fields import expected_by, field_at, literals, model_at, table_model
 from stoker.recipe.problems import Problem, did_you_mean
 from stoker.recipe.words import describe, one_of, shorten
@@ -114,9 +114,15 @@ class _Translator:
         if kind == "value_error":
             message = str(errors[0].get("ctx", {}).get("error", errors[0]["msg"]))
             return self._draft.problem(self._dotted(place), f"{message}.", self._about(place))
-        wanted = one_of(dict.fromkeys(expectation(error) for error in errors))
+        wanted = self._examples(place, kind) or one_of(
+            dict.fromkeys(expectation(error) for error in errors)
+        )
         message = f"found {self._describe(place, found)}, expected {wanted}."
         return self._draft.problem(self._dotted(place), message, self._hint(place, found, errors))
+
+    def _examples(self, place: Path, kind: str) -> str:
+        field = field_at(self._model, place) if place else None
+        return examples_of(field) if kind == "string_pattern_mismatch" else ""
 
     def _describe(self, place: Path, found: Any) -> str:
         name = self._draft.references.get(self._dotted(place))

@@ -7,11 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from stoker.errors import UsageError
 from stoker.recipe.draft import ENABLED, default_origin, leaves
 from stoker.recipe.environment import conceal, require_values, values_behind
+from stoker.recipe.expectations import examples_of, expectation
+from stoker.recipe.fields import field_at, model_at
 from stoker.recipe.model import Recipe
 from stoker.recipe.overrides import OVERRIDE
 from stoker.recipe.paths import insert_values
@@ -41,7 +44,7 @@ def change_recipe(recipe: Recipe, overrides: Sequence[str], allowed: Sequence[st
         raise UsageError(f"--allow-change {unused[0]} has no --set {unused[0]}=VALUE beside it.")
     used, references = insert_values(values)
     require_values(references)
-    with _refusals(used, references):
+    with _refusals(RecipeTables, used, references):
         tables = RecipeTables.model_validate(used)
     completed = _complete_plugins(tables, stated, references)
     origins = _origins(recipe.origins, stated, tables, completed)
@@ -161,14 +164,17 @@ def _completed(name: str, table: Mapping[str, Any], references: Mapping[str, str
         if f"{prefix}{secret}" not in references:
             raise UsageError(f"--set {prefix}{secret}: {NO_SECRETS[0]}", hint=NO_SECRETS[1])
     values = {"plugins": {name: table}}
-    with _refusals(values, references, prefix):
+    with _refusals(config, values, references, prefix):
         validated = config.model_validate(options)
     return complete_options(table, validated, values_behind(values, references))
 
 
 @contextmanager
 def _refusals(
-    values: Mapping[str, Any], references: Mapping[str, str], prefix: str = ""
+    model: type[BaseModel],
+    values: Mapping[str, Any],
+    references: Mapping[str, str],
+    prefix: str = "",
 ) -> Iterator[None]:
     """Say what pydantic refuses, without the values of environment variables."""
     try:
@@ -176,8 +182,23 @@ def _refusals(
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        reason = conceal(first["msg"], values_behind(values, references), at_least=1)
-        raise UsageError(f"--set {prefix}{key}: {reason}.") from None
+        reason, hint = _reason(model, first)
+        reason = conceal(reason, values_behind(values, references), at_least=1)
+        raise UsageError(f"--set {prefix}{key}: {reason}.", hint=hint) from None
+
+
+def _reason(model: type[BaseModel], error: ErrorDetails) -> tuple[str, str]:
+    """What is wrong, in words, and a hint."""
+    place = error["loc"]
+    if error["type"] == "extra_forbidden":
+        table = model_at(model, place[:-1])
+        known = list(table.model_fields) if table else []
+        return "there is no such key", did_you_mean(str(place[-1]), known)
+    if error["type"] == "value_error":
+        return str(error.get("ctx", {}).get("error", error["msg"])), ""
+    field = field_at(model, place) if place else None
+    examples = examples_of(field) if error["type"] == "string_pattern_mismatch" else ""
+    return f"expected {examples or expectation(error)}", ""
 
 
 def _origins(

@@ -26,6 +26,9 @@ SUPERVISOR_RANK: Final = -1
 """`rank` of events that the supervisor writes."""
 
 
+_END_BYTES = 64_000
+
+
 class EventWriter:
     """Appends events of one rank in one attempt."""
 
@@ -120,6 +123,17 @@ def _parse(lines: Iterable[bytes]) -> Iterator[Event]:
 def read_events(path: Path) -> list[Event]:
     """All events so far, oldest first. A torn line is left out."""
     return EventTail(path).read()
+
+
+def last_step(path: Path) -> int:
+    """The step that was done last, as far as the end of the file tells; else 0."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _END_BYTES))
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return 0
+    return next((event["step"] for event in _parse(reversed(lines)) if event["kind"] == "step"), 0)
 
 
 def follow(path: Path, stop: Callable[[], bool], poll_seconds: float = 0.2) -> Iterator[Event]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from stoker.durable import sync_directory, write_durably
@@ -42,7 +43,8 @@ def replace_file(path: Path, text: str) -> None:
         temporary.rename(path)
         sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise _storage_error(path, error) from error
 
 

@@ -48,9 +48,12 @@ class Lease:
     def take(cls, path: Path) -> Lease:
         """Take the lease at `path`, the lease file of a run directory.
 
-        Raises `UsageError` naming the holder if there is one.
+        Raises `UsageError` naming the holder if there is one, `StorageError` if nothing can be written.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageError(f"{path} cannot be written: {error.strerror}.") from error
         if not _lock_patiently(descriptor):
             os.close(descriptor)
             raise UsageError(

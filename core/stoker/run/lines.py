@@ -115,6 +115,11 @@ def _checkpoint(event: Event) -> str | None:
     return None
 
 
+def _resume(event: Event) -> str:
+    passed_over = "".join(f"; passed over: {reason}" for reason in event.get("passed_over", []))
+    return f"goes on from {event.get('checkpoint')}{passed_over}"
+
+
 def _message(event: Event) -> str | None:
     message = event.get("message")
     if message is None:
@@ -126,4 +131,5 @@ _DESCRIBERS: dict[str, Callable[[Event], str | None]] = {
     "state": _state,
     "evaluate": _evaluate,
     "checkpoint": _checkpoint,
+    "resume": _resume,
 }

@@ -147,7 +147,12 @@ class _Supervision:
     def _run_attempt(self, attempt: int, restarts: Restarts) -> tuple[int, Restart | None]:
         """Run one attempt and note how it ended. Returns its exit code and what follows."""
         ranks: list[RankProcess] = []
-        watchdog = Watchdog(ranks, self.directory.attempt_path(attempt), self.launch.hang_seconds)
+        watchdog = Watchdog(
+            ranks,
+            self.directory.attempt_path(attempt),
+            self.launch.hang_seconds,
+            self.patience.start_seconds,
+        )
         overseer = Overseer(ranks, self.interrupts, self.patience, watchdog, self.lease)
         is_over = False
         try:
@@ -211,8 +216,9 @@ def supervise_node(
     launch = launch or LaunchTable()
     with tempfile.TemporaryDirectory(prefix="stoker-") as folder:
         processes: list[RankProcess] = []
-        watchdog = Watchdog(processes, Path(folder), launch.hang_seconds)
-        overseer = Overseer(processes, interrupts, patience or Patience(), watchdog)
+        patience = patience or Patience()
+        watchdog = Watchdog(processes, Path(folder), launch.hang_seconds, patience.start_seconds)
+        overseer = Overseer(processes, interrupts, patience, watchdog)
         try:
             for local_rank in range(topology.nproc):
                 rank = topology.first_rank + local_rank

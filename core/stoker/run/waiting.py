@@ -11,7 +11,7 @@ from stoker.errors import ExitCode
 from stoker.run.interrupts import Interrupts
 from stoker.run.lease import Lease
 from stoker.run.ranks import CHECKPOINT_SIGNAL, RankProcess
-from stoker.run.watchdog import Hang, Watchdog
+from stoker.run.watchdog import START_SECONDS, Hang, Watchdog
 
 _SECONDS_BETWEEN_LOOKS_AFTER_A_KILL = 0.02
 
@@ -32,6 +32,8 @@ class Patience:
     """Before the first restart; twice as long before each later one."""
     longest_restart_seconds: float = 300.0
     poll_seconds: float = 0.1
+    start_seconds: float = START_SECONDS
+    """The least time without a sign of life, before the first step, that is a hang."""
 
 
 class Overseer:

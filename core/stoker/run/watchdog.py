@@ -18,6 +18,8 @@ from stoker.run.stacks import STACK_VARIABLE, innermost_lines
 
 START_FACTOR: Final = 3
 """How much more time ranks have until their first step is done: kernels are compiled then."""
+START_SECONDS: Final = 120.0
+"""The least of that: importing torch on a busy machine alone takes tens of seconds."""
 _LOOKS: Final = 20
 """In the time after which ranks hang; at most one a second."""
 _ANSWER_SECONDS: Final = 2.0
@@ -123,11 +125,21 @@ class Watchdog:
     not run (a frozen container) does not count.
     """
 
-    def __init__(self, ranks: Sequence[RankProcess], folder: Path, hang_seconds: float) -> None:
-        """`folder` holds the ranks' files; `hang_seconds` is 0 for never."""
+    def __init__(
+        self,
+        ranks: Sequence[RankProcess],
+        folder: Path,
+        hang_seconds: float,
+        start_seconds: float = START_SECONDS,
+    ) -> None:
+        """`folder` holds the ranks' files; `hang_seconds` is 0 for never.
+
+        Until the first step is done, ranks have three times as long, and at least `start_seconds`.
+        """
         self.ranks = ranks
         self.folder = folder
         self.hang_seconds = hang_seconds
+        self.start_seconds = max(start_seconds, START_FACTOR * hang_seconds)
         self._interval = min(1.0, hang_seconds / _LOOKS)
         self._seen: dict[int, _Seen] = {}
         self._first_step = 0
@@ -146,7 +158,7 @@ class Watchdog:
             self._silence = 0.0
             return None
         self._silence += min(elapsed, 2 * self._interval)
-        if self._silence <= self.hang_seconds * (1 if self._is_warm else START_FACTOR):
+        if self._silence <= (self.hang_seconds if self._is_warm else self.start_seconds):
             return None
         return self._diagnose()
 

@@ -30,7 +30,12 @@ from stoker.run.supervisor import supervise_run
 from stoker.run.waiting import Patience
 
 PATIENCE = Patience(
-    notice_seconds=1.0, terminate_seconds=1.0, leave_seconds=20.0, restart_seconds=0.1, poll_seconds=0.01
+    notice_seconds=1.0,
+    terminate_seconds=1.0,
+    leave_seconds=20.0,
+    restart_seconds=0.1,
+    poll_seconds=0.01,
+    start_seconds=0.0,
 )
 """Of the supervisor: what is tested is not how long it waits."""
 _SECONDS_BETWEEN_LOOKS = 0.002

@@ -14,7 +14,7 @@ from accelerate import init_empty_weights
 from safetensors import SafetensorError
 from torch import nn
 
-from stoker.checkpoint.finding import Checkpoint, list_checkpoints
+from stoker.checkpoint.finding import Checkpoint, list_checkpoints, survey
 from stoker.checkpoint.reading import CheckpointSource
 from stoker.errors import StokerError, StorageError, UsageError
 from stoker.recipe.lock import read_lock
@@ -91,7 +91,13 @@ def choose_checkpoint(directory: RunDirectory, step: int | None) -> Checkpoint:
     """The checkpoint of `step`, else the run's result, else the newest."""
     found = {checkpoint.step: checkpoint for checkpoint in list_checkpoints(directory.checkpoints_path)}
     if not found:
-        raise UsageError(f"run {directory.path.name!r} has no checkpoint yet.")
+        damaged = [each.problem for each in survey(directory.checkpoints_path)]
+        if damaged:
+            raise StorageError(
+                f"no checkpoint of {directory.name!r} is valid: {' '.join(damaged)}",
+                hint=f"Look with: stoker verify {directory.name}.",
+            )
+        raise UsageError(f"run {directory.name!r} has no checkpoint yet.")
     if step is not None and step not in found:
         steps = ", ".join(str(known) for known in found)
         raise UsageError(f"run {directory.path.name!r} has no checkpoint of step {step}: {steps}.")

@@ -10,6 +10,7 @@ from typing import Any
 from stoker.run.attempt import ATTEMPT_SECONDS, INTERRUPTIONS, OBSERVED_SECONDS
 
 AUTO = "auto"
+_SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class Interval:
 
 
 def parse_interval(every: str) -> Interval:
-    """`"200 steps"`, `"10 min"` or `"auto"`."""
+    """`"200 steps"`, `"30 s"`, `"10 min"`, `"2 h"` or `"auto"`."""
     if every == AUTO:
         return Interval(is_auto=True)
     number, unit = every.split()
-    return Interval(seconds=float(number) * 60) if unit == "min" else Interval(steps=int(number))
+    if unit in _SECONDS:
+        return Interval(seconds=float(number) * _SECONDS[unit])
+    return Interval(steps=int(number))
 
 
 def young_daly_seconds(commit_seconds: float, mean_seconds: float) -> float:

@@ -310,13 +310,14 @@ class Saver:
         # The first one lacks what the optimizer has not made yet.
         self.commit_seconds = seconds * max(1.0, self._full_bytes / max(1, size))
         self._event("committed", checkpoint.path.name, seconds=seconds, bytes=size)
-        if self.run.is_main:
-            elapsed = time.monotonic() - self._attempt_started
-            self._facts |= {COMMIT_SECONDS: self.commit_seconds, ATTEMPT_SECONDS: elapsed}
-            self._record(step=state.step, facts=self._facts)
         self._schedule()
         self.run.hooks.notify("on_checkpoint_committed", state=state, checkpoint=checkpoint)
         self.result = choose_result(state)
+        if self.run.is_main:
+            elapsed = time.monotonic() - self._attempt_started
+            self._facts |= {COMMIT_SECONDS: self.commit_seconds, ATTEMPT_SECONDS: elapsed}
+            result = str(self.result.path.relative_to(self.run.directory.path))
+            self._record(step=state.step, facts=self._facts, result=result)
         retain(state, self.result)
 
     def _give_up(self, write: Write, seconds: float) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from stoker.cli.resume import command
-from stoker.errors import UsageError
+from stoker.errors import StokerError, StorageError, UsageError
 from stoker.recipe.lock import read_lock
 from stoker.run.lease import Lease
 
@@ -149,3 +151,56 @@ def test_a_run_goes_on_after_the_machine_it_was_on_has_disappeared(
     result = invoke(command, "fire")
     assert result.exit_code == 0, result.output
     assert "fire was at work on gone" in result.output
+
+
+def test_a_combination_that_check_would_refuse_is_refused_and_not_kept(
+    invoke: Invoke, new_run: Any
+) -> None:
+    """Of options of one plugin, and of two plugins."""
+    directory = new_run(state="stopped")
+    before = directory.lock_path.read_text()
+    for override, words in (
+        ("plugins.spot={provider='file'}", "notice_file"),
+        ("plugins={fsdp={}, zero={stage=2}}", "engine"),
+    ):
+        key = override.partition("=")[0]
+        error = invoke(command, "fire", "--set", override, "--allow-change", key).exception
+        assert isinstance(error, StokerError)
+        assert error.exit_code == 2
+        assert words in str(error)
+    assert directory.lock_path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.stps=9", "--set train.stps: there is no such key. Did you mean 'steps'?"),
+        ("plugins.spot={provider='fil'}", "--set plugins.spot.provider: expected"),
+        ("checkpoint.every=banana", 'expected a string like "200 steps"'),
+        ("checkpoint.keep=0", "expected a number of at least 1"),
+    ],
+)
+def test_a_value_that_is_wrong_is_said_in_words_to_be(
+    invoke: Invoke, new_run: Any, override: str, words: str
+) -> None:
+    new_run(state="stopped")
+    error = invoke(command, "fire", "--set", override).exception
+    assert isinstance(error, UsageError)
+    assert words in str(error)
+
+
+def test_a_run_directory_that_cannot_be_written_is_an_error_of_storage(
+    invoke: Invoke, new_run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_run(state="stopped")
+    opened = os.open
+
+    def read_only(path: Any, flags: int, *given: Any, **more: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, flags, *given, **more)
+
+    monkeypatch.setattr(os, "open", read_only)
+    error = invoke(command, "fire", "--set", "checkpoint.keep=3").exception
+    assert isinstance(error, StorageError)
+    assert "Read-only file system" in error.message

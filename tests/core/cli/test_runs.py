@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from stoker.cli.runs import command
+from stoker.run.events import EventWriter
 
 Invoke = Callable[..., Any]
 
@@ -29,3 +30,14 @@ def test_runs_as_json(invoke: Invoke, new_run: Any) -> None:
 
 def test_no_runs_are_said_so(invoke: Invoke) -> None:
     assert "no runs in elsewhere" in invoke(command, "--run-dir", "elsewhere").output
+
+
+def test_a_run_at_work_is_shown_with_the_step_it_is_at(invoke: Invoke, new_run: Any) -> None:
+    """Its record has the one that was saved last."""
+    directory = new_run(state="running", step=100, total_steps=900)
+    events = EventWriter(directory.events_path, 1, 0)
+    for step in (101, 102):
+        events.write("step", step=step, loss=1.0)
+    events.write("note", message="hello")
+    events.close()
+    assert "102/900" in invoke(command).output

@@ -119,9 +119,9 @@ def test_errors_a_user_can_mend_are_one_paragraph_and_their_exit_code(
     assert capsys.readouterr().err == "stoker: No such thing.\nTry another.\n"
 
 
-def test_ctrl_c_ends_a_command_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_ends_a_command_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     foreign(monkeypatch, "interrupted", raising(KeyboardInterrupt()))
-    assert cli.invoke(["interrupted"]) == ExitCode.FAILED
+    assert cli.invoke(["interrupted"]) == 130
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

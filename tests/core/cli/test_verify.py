@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from stoker.run.directory import RunDirectory
 from stoker.testing import tiny_fit
 
 VERIFY = [sys.executable, "-m", "stoker", "verify"]
@@ -61,3 +62,18 @@ def test_torch_is_not_imported(folder: Path) -> None:
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], cwd=folder, check=True, capture_output=True)
+
+
+def test_of_a_run_that_is_done_the_newest_whole_one_can_be_exported(folder: Path) -> None:
+    """Resuming it would be refused."""
+    directory = RunDirectory(folder / "runs" / "tiny-1")
+    path = directory.checkpoints_path / "step-00000004" / "manifest.json"
+    whole, state = path.read_bytes(), directory.read_record().state
+    path.write_bytes(whole[:-1])
+    directory.update_record(state="done")
+    try:
+        said = verify(folder).stdout.splitlines()[-1]
+    finally:
+        path.write_bytes(whole)
+        directory.update_record(state=state)
+    assert said.endswith("stoker export tiny-1 --step 2 --to DIRECTORY")

@@ -110,6 +110,10 @@ def test_events_keep_their_order_among_steps(view: PlainView, out: io.StringIO) 
         ({"kind": "alert", "message": "look"}, "alert: look"),
         ({"kind": "state", "state": "running"}, "running"),
         ({"kind": "state", "state": "done"}, None),
+        (
+            {"kind": "resume", "checkpoint": "step-00000002", "passed_over": ["x is damaged."]},
+            "goes on from step-00000002; passed over: x is damaged.",
+        ),
         ({"kind": "a kind of a later version"}, None),
         (
             {"kind": "evaluate", "step": 4, "eval_loss": 2.0, "best_eval_loss": 1.5, "best_step": 2},

@@ -26,7 +26,7 @@ from stoker.run.waiting import Patience
 from stoker.run.watchdog import Watchdog, beat_path
 
 Fake = Callable[[str], list[str]]
-HASTY = Patience(restart_seconds=0.1, poll_seconds=0.02)
+HASTY = Patience(restart_seconds=0.1, poll_seconds=0.02, start_seconds=0.0)
 HANG_SECONDS = 2
 
 
@@ -144,16 +144,21 @@ def test_one_rank_that_works_is_enough_for_the_others_to_wait(
 def test_ranks_have_more_time_before_their_first_step_is_done(
     ranks: list[RankProcess], tmp_path: Path
 ) -> None:
-    watchdog, (first, _) = Watchdog(ranks, tmp_path, 10), beats(tmp_path)
+    watchdog, (first, _) = Watchdog(ranks, tmp_path, 10, start_seconds=40), beats(tmp_path)
     first.beat("step 41")
-    assert not any(watchdog.look(now) for now in range(31))
-    assert watchdog.look(31) is not None
+    assert not any(watchdog.look(now) for now in range(41))
+    assert watchdog.look(41) is not None
     first.beat("step 42")
-    assert not any(watchdog.look(32 + now) for now in range(11))
-    hang = watchdog.look(32 + 11)
+    assert not any(watchdog.look(42 + now) for now in range(11))
+    hang = watchdog.look(42 + 11)
     assert hang is not None
     # It has not come as far as the other, though both are silent.
     assert (hang.rank, hang.phase) == (1, "starting")
+
+
+def test_three_times_as_long_and_at_least_two_minutes(tmp_path: Path) -> None:
+    """Importing torch on a busy machine takes tens of seconds, whatever a step takes."""
+    assert [Watchdog([], tmp_path, seconds).start_seconds for seconds in (10, 600)] == [120, 1800]
 
 
 def test_time_in_which_the_supervisor_itself_did_not_run_does_not_count(

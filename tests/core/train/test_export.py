@@ -91,3 +91,11 @@ def test_the_command_says_what_to_do_with_it(tmp_path: Path) -> None:
     assert again.returncode == 2
     assert "exported is not empty" in again.stderr
     assert "Traceback" not in again.stderr
+
+
+def test_with_damaged_checkpoints_only_nothing_is_exported_and_each_is_named(tmp_path: Path) -> None:
+    fit = tiny_fit(tmp_path, {}, ["train.steps=2", 'checkpoint.every="1 steps"'])
+    for path in fit.directory.checkpoints_path.glob("*/manifest.json"):
+        path.write_bytes(b"{}")
+    with pytest.raises(StorageError, match=r"step-00000002.*step-00000001"):
+        export(fit.directory, tmp_path / "out", merge=False, step=None)

@@ -374,3 +374,26 @@ def test_a_save_that_is_under_way_counts_for_what_is_still_to_do(tmp_path: Path)
         patch.setattr(saving.Saver, "__init__", remember)
         tiny_fit(tmp_path, {"asks": Asks(PluginConfig())}, ["train.steps=1"])
     assert [found for found, _ in needed] == pytest.approx([wanted for _, wanted in needed], abs=1.0)
+
+
+def test_the_record_names_a_result_that_is_there_while_the_run_works(tmp_path: Path) -> None:
+    """A run that is killed says no last word."""
+    seen: list[bool] = []
+
+    class Looks(Plugin[PluginConfig]):
+        @hookimpl
+        def on_step_end(self, state: Any) -> None:
+            directory = state.run.directory
+            result = directory.read_record().result
+            seen.append(result is not None and (directory.path / result).is_dir())
+
+    settings = ["train.steps=5", 'checkpoint.every="1 steps"', "checkpoint.keep=1"]
+    settings += ["checkpoint.asynchronous=false"]
+    fit = tiny_fit(tmp_path, {"looks": Looks(PluginConfig())}, settings)
+    assert seen == [True] * 5
+    assert fit.directory.read_record().result == "checkpoints/step-00000005"
+
+
+@pytest.mark.parametrize(("every", "seconds"), [("30 s", 30.0), ("10 min", 600.0), ("2 h", 7200.0)])
+def test_an_interval_is_stated_in_seconds_minutes_or_hours(every: str, seconds: float) -> None:
+    assert parse_interval(every).seconds == seconds
