@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import FileStore, HashStore, Store
+from torch._C._distributed_c10d import FileStore, HashStore, PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
 from stoker.errors import Interrupted, UsageError
+from stoker.run.directory import RunDirectory
 
 if TYPE_CHECKING:
     from stoker.run.context import Run
@@ -109,7 +110,7 @@ def meet(run: Run, raise_if_stopped: Callable[[], None]) -> None:
     """
     if run.store is None:
         return
-    store: Any = run.store
+    store = _own_part(run.store, run.directory, run.attempt)
     store.set(f"{READY_KEY}/{run.rank}", "1")
     everyone = [f"{READY_KEY}/{rank}" for rank in range(run.world_size)]
     stopped: Interrupted | None = None
@@ -133,12 +134,17 @@ def _say(store: Any, verdict: str) -> None:
     store.get(VERDICT_KEY)
 
 
-def leave(store: Any) -> None:
-    """Tell ranks that wait in `meet` that this one will not come."""
+def leave(store: Any, directory: RunDirectory, attempt: int) -> None:
+    """Tell ranks of a run that wait in `meet` that this one will not come."""
     if store is not None:
         # The process that kept the store may be gone, and the others with it.
         with suppress(RuntimeError):
-            _say(store, LEAVE)
+            _say(_own_part(store, directory, attempt), LEAVE)
+
+
+def _own_part(store: Any, directory: RunDirectory, attempt: int) -> Any:
+    """Ranks may train several runs, one after the other, and keep their store."""
+    return PrefixStore(f"{directory.name}/{attempt}", store)
 
 
 def connect(run: Run, *, even_alone: bool = False) -> None:

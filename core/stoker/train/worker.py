@@ -77,7 +77,7 @@ def main() -> None:
     try:
         recipe = read_lock(Path(os.environ.get("STOKER_LOCK", directory.lock_path)))
     except StokerError as error:
-        leave(store)
+        leave(store, directory, attempt)
         sys.exit(_failed(directory, place, attempt, error))
     sys.exit(run_rank(recipe, directory, place, signals, attempt=attempt, store=store))
 
@@ -197,7 +197,7 @@ def run_rank(
     try:
         outcome = execute(run, signals)
     except BaseException as error:
-        leave(store)
+        leave(store, directory, attempt)
         run.hooks.tell_failure(run=run, error=error)
         return _failed(directory, place, attempt, error, run.step, recipe)
     _write_outcome(

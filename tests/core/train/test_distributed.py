@@ -6,12 +6,12 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from torch._C._distributed_c10d import FileStore
 
 from stoker.errors import Interrupted
+from stoker.run.directory import RunDirectory
 from stoker.train.distributed import leave, meet
 
 
@@ -22,8 +22,16 @@ class Rank(threading.Thread):
         super().__init__(daemon=True)
         self.stopped = False
         self.error: Interrupted | None = None
-        self.run_ = SimpleNamespace(store=FileStore(str(folder / "store"), 2), rank=rank, world_size=2)
-        self.store: Any = self.run_.store
+        self.run_ = SimpleNamespace(
+            store=FileStore(str(folder / "store"), 2),
+            rank=rank,
+            world_size=2,
+            directory=RunDirectory(folder / "fire"),
+            attempt=1,
+        )
+
+    def leave(self) -> None:
+        leave(self.run_.store, self.run_.directory, self.run_.attempt)
 
     def raise_if_stopped(self) -> None:
         if self.stopped:
@@ -69,7 +77,7 @@ def test_one_that_is_stopped_while_it_waits_takes_a_slower_one_along(ranks: list
 
 def test_one_that_failed_before_is_not_waited_for(ranks: list[Rank]) -> None:
     ranks[0].start()
-    leave(ranks[1].store)
+    ranks[1].leave()
     assert end(ranks[0]) == [True]
 
 
@@ -78,7 +86,7 @@ def test_once_all_go_on_a_signal_comes_too_late_to_leave_alone(ranks: list[Rank]
     ranks[0].start()
     ranks[1].start()
     assert end(*ranks) == [False, False]
-    leave(ranks[0].store)
+    ranks[0].leave()
     late = Rank.__new__(Rank)
     threading.Thread.__init__(late, daemon=True)
     late.stopped, late.error, late.run_ = True, None, ranks[1].run_
@@ -96,3 +104,14 @@ def test_of_a_signal_and_an_arrival_at_the_same_moment_one_wins_for_both(tmp_pat
         ranks[number % 2].stopped = True
         ranks[1 - number % 2].start()
         assert len(set(end(*ranks))) == 1
+
+
+def test_one_run_that_was_left_says_nothing_of_the_next_of_the_same_ranks(tmp_path: Path) -> None:
+    """Of ranks that train one run after the other."""
+    first = Rank(tmp_path, 0)
+    first.leave()
+    ranks = [Rank(tmp_path, 0), Rank(tmp_path, 1)]
+    for rank in ranks:
+        rank.run_.directory = RunDirectory(tmp_path / "water")
+        rank.start()
+    assert end(*ranks) == [False, False]
