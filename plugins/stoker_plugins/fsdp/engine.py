@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from stoker.run.context import Run
     from stoker.train.loss import Loss
     from stoker_plugins.fsdp import FsdpConfig
+
+
+@lru_cache(maxsize=4)
+def _mesh(
+    world: dist.ProcessGroup | None, kind: str, shape: tuple[int, ...], names: tuple[str, ...]
+) -> DeviceMesh:
+    """Made once for each process group: those of two dimensions start threads that never end."""
+    return init_device_mesh(kind, shape, mesh_dim_names=names)
 
 
 class FsdpEngine(TorchEngine):
@@ -106,9 +115,9 @@ class FsdpEngine(TorchEngine):
         """One dimension of shards, or replicas of them; `NO_SHARD` is replicas of one shard each."""
         kind, layout = self.device.type, self.layout
         if self.config.strategy in ("FULL_SHARD", "SHARD_GRAD_OP"):
-            return init_device_mesh(kind, (layout.num_shards,), mesh_dim_names=("shard",))
+            return _mesh(dist.group.WORLD, kind, (layout.num_shards,), ("shard",))
         shape = (layout.num_replicas, layout.num_shards)
-        return init_device_mesh(kind, shape, mesh_dim_names=("replicate", "shard"))
+        return _mesh(dist.group.WORLD, kind, shape, ("replicate", "shard"))
 
     def _in_regime(self, parameter: nn.Parameter) -> nn.Parameter:
         """Raises `PluginError` for a quantized weight; `check` refuses those that it knows of."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from stoker.run.context import Run
     from stoker_plugins.zero import ZeroConfig
 
-SECONDS_OF_A_LEFT_LOCK = 15 * 60
-"""No build takes as long: a lock of torch's that is older was left by a process that was killed."""
+OWN_FOLDER = "stoker"
+"""Below where torch builds extensions: nobody else builds here, so whoever holds our lock is alone."""
 
 
 def build_extensions(run: Run, config: ZeroConfig) -> None:
@@ -74,7 +73,8 @@ def _build(builder: Any, tell: Callable[[str], None]) -> None:
         if not (folder / f"{builder.name}.so").exists() and not _is_installed(builder):
             require_compiler(builder.name)
             tell(f"compiling DeepSpeed's {builder.name}, once on this machine; takes minutes")
-        _remove_left_lock(folder / "lock")
+        # Torch waits for ever for a lock whose owner was killed; under our own lock nobody owns one.
+        (folder / "lock").unlink(missing_ok=True)
         try:
             builder.load(verbose=False)
         except Exception as error:
@@ -86,9 +86,16 @@ def _build(builder: Any, tell: Callable[[str], None]) -> None:
 
 
 def _build_folder(name: str) -> Path:
-    """Where torch builds it: below TORCH_EXTENSIONS_DIR, else in the user's cache."""
+    """Where torch builds it, made if need be: below TORCH_EXTENSIONS_DIR, else in the user's cache.
+
+    DeepSpeed finds it there, too: the variable is set for this process.
+    """
     from torch.utils.cpp_extension import _get_build_directory
 
+    root = Path(_get_build_directory(name, verbose=False)).parent
+    if root.name != OWN_FOLDER:
+        root /= OWN_FOLDER
+        os.environ["TORCH_EXTENSIONS_DIR"] = str(root)
     return Path(_get_build_directory(name, verbose=False))
 
 
@@ -97,12 +104,6 @@ def _is_installed(builder: Any) -> bool:
     from deepspeed.git_version_info import installed_ops
 
     return bool(installed_ops.get(builder.name, False))
-
-
-def _remove_left_lock(lock: Path) -> None:
-    """Torch waits forever for a lock whose owner was killed; under our own lock no rank owns it."""
-    if lock.exists() and time.time() - lock.stat().st_mtime > SECONDS_OF_A_LEFT_LOCK:
-        lock.unlink(missing_ok=True)
 
 
 @contextmanager
