@@ -9,37 +9,16 @@ from typing import Any
 
 import pytest
 import torch
+from two_writers import manifest
 
 from stoker.checkpoint.commit import Commit
 from stoker.checkpoint.finding import Checkpoint, list_checkpoints, newest_valid
-from stoker.checkpoint.manifest import Manifest
 from stoker.checkpoint.reading import CheckpointSource
 from stoker.checkpoint.tensors import write_pieces
 from stoker.durable import observing
 from stoker.errors import StorageError
 from stoker.testing import tiny_fit
 from stoker.train.engine import Piece
-
-
-def manifest(step: int) -> Manifest:
-    return Manifest(
-        step=step,
-        optimizer_steps=step,
-        rows_consumed=8 * step,
-        tokens=0,
-        supervised_tokens=0,
-        best_eval_loss=None,
-        best_step=0,
-        evaluated_step=-1,
-        metrics={},
-        recipe_fingerprint="",
-        data={},
-        micro_batch_size=1,
-        world_size=2,
-        plugins={},
-        versions={},
-    )
-
 
 WHOLE = torch.arange(6 * 4, dtype=torch.float32).reshape(6, 4)
 
