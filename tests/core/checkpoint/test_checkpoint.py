@@ -62,7 +62,8 @@ def test_large_states_are_written_in_several_files_with_progress(
     own = pieces((0, 7), (7, 9), (9, 20), (20, 24))
     write_pieces(commit.directory, 0, own, lambda done, total: reports.append((done, total)))
     commit.seal(manifest(1))
-    assert reports == [(36, 0), (80, 0), (96, 0), (96, 96)]
+    # Also while a file is hashed.
+    assert list(dict.fromkeys(reports)) == [(0, 0), (36, 0), (80, 0), (96, 0), (96, 96)]
     checkpoint = Checkpoint(commit.final)
     checkpoint.verify()
     assert len(checkpoint.manifest.files) == 3
