@@ -49,7 +49,8 @@ demo: $(DEMO_STAMP)
 .PHONY: test
 test: lint extensions
 	@echo '==> tests'
-	@$(BIN)/python -m pytest -m 'not slow' --numprocesses $(TEST_PROCESSES) --dist loadfile
+	@$(BIN)/python -m pytest -m 'not slow' --numprocesses $(TEST_PROCESSES) \
+		--dist loadfile --no-loadscope-reorder
 
 .PHONY: lint
 lint: $(TEST_STAMP)

@@ -20,21 +20,23 @@ os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(sys.prefix) / "torch-exte
 os.environ.setdefault("MAX_JOBS", "2")
 
 
-LONG = frozenset(
-    {
-        "test_equivalence.py",
-        "test_interruption.py",
-        "test_matrix.py",
-        "test_recipes.py",
-        "test_schemas.py",
-        "test_twins.py",
-    }
+LONG = (
+    "test_torture.py",
+    "test_recipes.py",
+    "test_interruption.py",
+    "test_equivalence.py",
+    "test_twins.py",
+    "test_matrix.py",
+    "test_schemas.py",
+    "test_launchers.py",
+    "test_fsdp.py",
+    "test_offload.py",
 )
-"""Files of more than a minute: begun first, so that no process ends with one while the other waits."""
+"""Files of half a minute and more: begun first, so that none is left when the other process is done."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONG)
+    items.sort(key=lambda item: LONG.index(name) if (name := item.path.name) in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session", autouse=True)

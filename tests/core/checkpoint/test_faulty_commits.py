@@ -144,7 +144,7 @@ def sizes_alone_are_compared(patch: pytest.MonkeyPatch) -> None:
     """As where a manifest lists files without digests."""
     from stoker.checkpoint import finding
 
-    def sha256(path: Path) -> str:
+    def sha256(path: Path, alive: Callable[[], None]) -> str:
         manifest = Checkpoint(path.parent).manifest
         return manifest.files[path.name].sha256
 
