@@ -21,6 +21,8 @@ class Heartbeat:
     def __init__(self, path: Path | None) -> None:
         self._descriptor: int | None = None
         self._count = 0
+        self.is_warm = False
+        """Set once the attempt's first step is done; told with the next sign of life."""
         if path is not None:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -34,7 +36,7 @@ class Heartbeat:
         """Note that work goes on, and what this rank does from now: "step 12", "saving"."""
         if self._descriptor is not None:
             self._count += 1
-            text = f"{self._count} {phase}"[:_LENGTH].ljust(_LENGTH)
+            text = f"{self._count} {self.is_warm:d} {phase}"[:_LENGTH].ljust(_LENGTH)
             # On a full disk a sign of life may not fit; that is for the saves to report.
             with suppress(OSError):
                 os.pwrite(self._descriptor, text.encode(), 0)
@@ -47,12 +49,14 @@ class Beat:
     count: int = 0
     """How many there were; the rank of several in a deadlock that has the fewest is the culprit."""
     phase: str = "starting"
+    is_warm: bool = False
+    """Whether the attempt's first step is done, before which kernels are compiled."""
 
 
 def read_beat(path: Path) -> Beat:
     """The latest sign of life; the default where there is none yet."""
     try:
-        count, _, phase = path.read_text(errors="replace").strip().partition(" ")
-        return Beat(int(count), phase)
+        count, warm, phase = path.read_text(errors="replace").strip().split(" ", 2)
+        return Beat(int(count), phase, warm == "1")
     except (OSError, ValueError):
         return Beat()

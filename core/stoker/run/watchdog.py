@@ -142,7 +142,6 @@ class Watchdog:
         self.start_seconds = max(start_seconds, START_FACTOR * hang_seconds)
         self._interval = min(1.0, hang_seconds / _LOOKS)
         self._seen: dict[int, _Seen] = {}
-        self._first_step = 0
         self._is_warm = False
         self._last_look: float | None = None
         self._silence = 0.0
@@ -165,8 +164,7 @@ class Watchdog:
     def _note(self, rank: RankProcess) -> bool:
         seen = self._seen.setdefault(rank.rank, _Seen())
         alive = seen.note(read_beat(beat_path(self.folder, rank.rank)))
-        self._first_step = self._first_step or seen.step
-        self._is_warm = self._is_warm or seen.step > self._first_step
+        self._is_warm = self._is_warm or seen.beat.is_warm
         return alive
 
     def _diagnose(self) -> Hang:

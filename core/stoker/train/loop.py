@@ -50,6 +50,7 @@ def train(
         gradient_norm = engine.clip_gradients(recipe.max_grad_norm)
         engine.step(learning_rate)
         state.run.step = plan.step
+        state.run.heartbeat.is_warm = True
 
         state.tokens += plan.num_tokens
         state.supervised_tokens += plan.num_supervised

@@ -148,12 +148,23 @@ def test_ranks_have_more_time_before_their_first_step_is_done(
     first.beat("step 41")
     assert not any(watchdog.look(now) for now in range(41))
     assert watchdog.look(41) is not None
+    first.is_warm = True
     first.beat("step 42")
     assert not any(watchdog.look(42 + now) for now in range(11))
     hang = watchdog.look(42 + 11)
     assert hang is not None
     # It has not come as far as the other, though both are silent.
     assert (hang.rank, hang.phase) == (1, "starting")
+
+
+def test_a_first_step_that_is_over_before_anyone_looked_is_over(
+    ranks: list[RankProcess], tmp_path: Path
+) -> None:
+    watchdog, (first, _) = Watchdog(ranks, tmp_path, 10), beats(tmp_path)
+    first.is_warm = True
+    first.beat("step 9")
+    assert not any(watchdog.look(now) for now in range(11))
+    assert watchdog.look(11) is not None
 
 
 def test_three_times_as_long_and_at_least_two_minutes(tmp_path: Path) -> None:

@@ -44,6 +44,17 @@ def start(folder: Path, name: str, *options: str) -> subprocess.Popen[str]:
     )
 
 
+def output_of(process: subprocess.Popen[str], timeout: float = 120) -> str:
+    """What it printed, once it has ended; it and its ranks are ended when it takes too long."""
+    try:
+        return process.communicate(timeout=timeout)[0]
+    except subprocess.TimeoutExpired:
+        for each in psutil.Process(process.pid).children(recursive=True):
+            each.kill()
+        process.kill()
+        pytest.fail(f"still there after {timeout:g} s:\n{process.communicate()[0]}")
+
+
 def directory(folder: Path, name: str) -> RunDirectory:
     return RunDirectory(folder / "runs" / name)
 
@@ -73,7 +84,7 @@ def losses_by_step(folder: Path, name: str) -> dict[int, float]:
 @pytest.fixture(scope="module")
 def uninterrupted(folder: Path) -> dict[int, float]:
     process = start(folder, "whole")
-    output, _ = process.communicate(timeout=120)
+    output = output_of(process)
     assert process.returncode == 0, output
     return losses_by_step(folder, "whole")
 
@@ -86,7 +97,7 @@ def test_a_signal_saves_exits_75_and_the_same_command_goes_on(
     process = start(folder, name, "--nproc", str(ranks))
     wait_for_step(folder, name, 5)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    output = output_of(process, 60)
     assert process.returncode == ExitCode.STOPPED, output
     record = directory(folder, name).read_record()
     assert (record.state, record.exit_code) == ("stopped", 75)
@@ -95,7 +106,7 @@ def test_a_signal_saves_exits_75_and_the_same_command_goes_on(
     assert (directory(folder, name).path / record.result / "manifest.json").is_file()
 
     second = start(folder, name, "--nproc", str(ranks))
-    output, _ = second.communicate(timeout=120)
+    output = output_of(second)
     assert second.returncode == 0, output
     assert events(folder, name, "resume")[0]["step"] == stopped_at
     found = losses_by_step(folder, name)
@@ -162,7 +173,7 @@ def test_a_run_that_fails_names_the_first_failing_rank_and_its_error(folder: Pat
     process = start(
         folder, "failing", "--nproc", "2", "--set", 'plugins.freeze={patterns=["nothing.*"]}'
     )
-    output, _ = process.communicate(timeout=60)
+    output = output_of(process, 60)
     assert process.returncode == ExitCode.USAGE, output
     assert "no parameter matches 'nothing.*'" in output
     assert "Traceback" not in output
@@ -176,7 +187,7 @@ def test_a_signal_to_one_rank_before_the_ranks_have_met_ends_all_of_them_soon(fo
     while not (ranks := ranks_of(directory(folder, "early").path)) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(ranks[-1], signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output = output_of(process, 60)
     assert process.returncode == ExitCode.STOPPED, output
     assert directory(folder, "early").read_record().state == "stopped"
 
@@ -225,7 +236,7 @@ def send_and_check(folder: Path, phase: str, target: str, number: signal.Signals
     chosen = {"rank": people[-1:], "launcher": people[:1], "group": people}[target]
     for each in chosen:
         each.send_signal(number)
-    output, _ = process.communicate(timeout=90)
+    output = output_of(process, 90)
     assert process.returncode == ExitCode.STOPPED, output
     run = directory(folder, name)
     record, outcomes = run.read_record(), read_outcomes(run, 1)
@@ -264,7 +275,7 @@ def test_a_rank_that_is_stopped_is_found_and_a_restart_goes_on_from_the_newest_c
     *_, victim = family(process.pid)
     wait_for_step(folder, "hung", 8)
     victim.send_signal(signal.SIGSTOP)
-    output, _ = process.communicate(timeout=120)
+    output = output_of(process)
     assert process.returncode == 0, output
     hang, restart = events(folder, "hung", "alert")[:2]
     assert hang["phase"].startswith(("step", "saving"))
