@@ -10,6 +10,9 @@ order it saw with this block, line by line.
     # without torch: `stoker check`, and again before every launch
     collect_problems(recipe)
 
+    # without torch: `stoker plan`, and before every launch
+    collect_estimates(situation)
+
     # on every rank: data first, so that nothing slow happens while a process group waits
     on_run_start(run)
     make_model_files(run)                       a name the plugin provides -> a Hugging Face directory
@@ -106,6 +109,7 @@ if TYPE_CHECKING:
     from stoker.data.index import TokenIndex
     from stoker.data.order import Order
     from stoker.data.sources import PluginSource
+    from stoker.plan.situation import Situation
     from stoker.recipe.model import Recipe
     from stoker.recipe.problems import Problem
     from stoker.run.context import Outcome, Run
@@ -127,6 +131,17 @@ def collect_problems(recipe: Recipe) -> list[Problem]:
 
     Called by `check` and before every launch, without torch. Return problems with dotted keys;
     the core adds file, line and column.
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def collect_estimates(situation: Situation) -> Mapping[str, Any]:
+    """Say how the plugin changes the memory and time of a step, in the words of `stoker.plan.facts`.
+
+    A mapping of names of `Facts` to values, and `buffers.NAME` for bytes of its own on each device.
+    Called without torch, perhaps thousands of times by `plan --compare`: a pure, quick function of the
+    plugin's config and the situation.
     """
     raise AssertionError("a specification is never called")
 

@@ -12,7 +12,13 @@ from stoker import hookspecs
 from stoker.dispatch import HOOK_NAMES
 from stoker.testing import tiny_fit
 
-NOT_IN_A_FIT = {"collect_problems", "make_model_files", "on_exception", "export_model"}
+NOT_IN_A_FIT = {
+    "collect_problems",
+    "collect_estimates",
+    "make_model_files",
+    "on_exception",
+    "export_model",
+}
 """Called by other commands, for other paths, or instead of the rest; each is tested in its place."""
 
 EVERYWHERE = {"save_state", "collect_notices"}
