@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -62,6 +62,7 @@ class DefaultEngine(TorchEngine):
             # Accelerate 1.15 knows only the old name of torch's option.
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
             self.module: nn.Module = self.accelerator.prepare_model(self.model)
+        self._is_settled = self.module is self.model
 
     @contextmanager
     def micro_batch(self, *, last: bool) -> Iterator[None]:
@@ -71,6 +72,27 @@ class DefaultEngine(TorchEngine):
 
     def forward(self, loss: Loss, batch: Batch) -> tuple[Tensor, Tensor]:
         """Forward in the compute dtype."""
+        if torch.is_grad_enabled() and not self._is_settled:
+            self._settle_buckets(loss, batch)
+        return self._forward(loss, batch)
+
+    def _settle_buckets(self, loss: Loss, batch: Batch) -> None:
+        """One backward for nothing, before the first that counts.
+
+        After its first backward DDP lays its buckets out anew, and the place in a bucket decides in
+        which order three or more ranks add up. A run that goes on begins with a new DDP: without this,
+        its first step would be rounded otherwise than in the run that was not interrupted.
+        """
+        self._is_settled = True
+        module: Any = self.module
+        communicates, module.require_backward_grad_sync = module.require_backward_grad_sync, True
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            loss_sum, _ = self._forward(loss, batch)
+            (loss_sum * 0.0).backward()
+        module.require_backward_grad_sync = communicates
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _forward(self, loss: Loss, batch: Batch) -> tuple[Tensor, Tensor]:
         regime = self.regime
         with torch.autocast(self.device.type, regime.compute, enabled=regime.autocasts):
             return loss(self.module, batch)

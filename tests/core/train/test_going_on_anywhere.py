@@ -121,12 +121,25 @@ def test_any_goes_on_anywhere(
 ) -> None:
     go_on(writers, writer, reader, tmp_path, uninterrupted)
     if writer == reader:
-        engine, ranks = writer
-        whole = writers.rank_pool(ranks).call(
-            FIT, folder=str(tmp_path / "whole"), plugins=ENGINES[engine], overrides=LONG
-        )[0]
-        again = writers.rank_pool(ranks).call(
-            FIT, folder=str(tmp_path), plugins=ENGINES[engine], overrides=[*RECIPE, "train.steps=5"],
-            directory=str(tmp_path / "runs" / "tiny-1"),
-        )[0]  # fmt: skip
-        assert again["losses"][:4] == whole["losses"]
+        compare_bitwise(writers, writer, tmp_path)
+
+
+def compare_bitwise(writers: Writers, place: Place, folder: Path) -> None:
+    """The run in `folder` has gone on: are its losses those of one that was not interrupted?"""
+    engine, ranks = place
+    whole = writers.rank_pool(ranks).call(
+        FIT, folder=str(folder / "whole"), plugins=ENGINES[engine], overrides=LONG
+    )[0]
+    again = writers.rank_pool(ranks).call(
+        FIT, folder=str(folder), plugins=ENGINES[engine], overrides=[*RECIPE, "train.steps=5"],
+        directory=str(folder / "runs" / "tiny-1"),
+    )[0]  # fmt: skip
+    assert again["losses"][:4] == whole["losses"]
+
+
+def test_on_three_ranks_too_the_default_engine_goes_on_bit_for_bit(
+    writers: Writers, tmp_path: Path, uninterrupted: list[float]
+) -> None:
+    """Three summands, unlike two, round by their order, which DDP's first backward changes."""
+    go_on(writers, ("default", 3), ("default", 3), tmp_path, uninterrupted)
+    compare_bitwise(writers, ("default", 3), tmp_path)
