@@ -26,8 +26,8 @@ def hook_kind(name: str) -> str:
     if name in STAGE_HOOKS:
         return "stage"
     prefix = name.split("_", 1)[0]
-    kinds = {"on": "notify", "collect": "collect", "should": "vote", "make": "own", "export": "own"}
-    return kinds[prefix]
+    kinds = {"on": "notify", "collect": "collect", "should": "vote"}
+    return kinds.get(prefix, "own")
 
 
 BUILDING = frozenset({"stage", "own", "collect"})

@@ -11,6 +11,7 @@ order it saw with this block, line by line.
     collect_problems(recipe)
 
     # without torch: `stoker plan`, and before every launch
+    describe_model(recipe)                      the config.json of a model that the plugin provides
     collect_estimates(situation)
 
     # on every rank: data first, so that nothing slow happens while a process group waits
@@ -79,8 +80,8 @@ collect    ``collect_*``                              merged; two plugins that s
 stage      ``patch_model``, ``adapt_model``,          none: the model is changed in place
            ``checkpoint_activations``,
            ``compile_model``
-own        ``make_*``, ``export_model``               one plugin's, or the core's default; None
-                                                      leaves it to the default
+own        ``make_*``, ``describe_model``,            one plugin's, or the core's default; None
+           ``export_model``                           leaves it to the default
 vote       ``should_*``                               true if any plugin on any rank says so
 =========  =========================================  =============================================
 
@@ -133,6 +134,14 @@ def collect_problems(recipe: Recipe) -> list[Problem]:
     the core adds file, line and column.
     """
     raise AssertionError("a specification is never called")
+
+
+@hookspec
+def describe_model(recipe: Recipe) -> Mapping[str, Any] | None:
+    """Return what `config.json` says of a `model.path` of the form `plugin:name`, without making it.
+
+    Asked only of the plugin that the path names, without torch: a plan reads sizes from it.
+    """
 
 
 @hookspec

@@ -24,7 +24,7 @@ from stoker.recipe.problems import did_you_mean
 ENTRY_POINT_GROUP = "stoker.plugins"
 
 # Asked of one named plugin, or allowed to answer None for what is not theirs.
-SHARED_OWN_HOOKS = frozenset({"make_model_files", "make_tokenizer", "export_model"})
+SHARED_OWN_HOOKS = frozenset({"describe_model", "make_model_files", "make_tokenizer", "export_model"})
 
 
 @cache

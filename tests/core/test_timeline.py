@@ -15,6 +15,7 @@ from stoker.testing import tiny_fit
 NOT_IN_A_FIT = {
     "collect_problems",
     "collect_estimates",
+    "describe_model",
     "make_model_files",
     "on_exception",
     "export_model",

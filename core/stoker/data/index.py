@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from stoker.cache import cache_directory, file_lock
 from stoker.data.build import Note, Report, build_index
+from stoker.data.counts import remember_counts
 from stoker.data.encode import Encoder, tokenizer_threads
 from stoker.data.sources import PluginSource, ResolvedSource, resolve_source
 from stoker.data.store import TokenIndex
@@ -76,6 +77,7 @@ def prepare_index(
                 f"the tokenised data cannot be kept in {target.parent}: {error.strerror or error}.",
                 hint="Free some space there, or set STOKER_CACHE to another folder.",
             ) from error
+    remember_counts(recipe, kept.train, kept.evaluation)
     notes = [note for source in [*train, *evaluation] for note in source.notes]
     notes += [_with_name(note, [*train, *evaluation]) for note in kept.notes]
     return PreparedData(kept.train, kept.evaluation, notes, _digests(train, evaluation))

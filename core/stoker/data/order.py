@@ -10,7 +10,6 @@ every library version.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stoker.data.epochs import num_steps, repeats_and_extra
 
 if TYPE_CHECKING:
     from stoker.recipe.schema import TrainTable
@@ -157,11 +158,7 @@ class KeyedOrder:
 
 def total_steps(train: TrainTable, order: Order) -> int:
     """Optimizer steps of a whole run: `steps`, or enough to take every row `epochs` times."""
-    if train.steps is not None:
-        return train.steps
-    assert train.epochs is not None
-    # Rounded first: 0.1 * 3 epochs must not cost a step more because of a binary fraction.
-    return max(1, math.ceil(round(train.epochs * order.steps_per_epoch, 6)))
+    return num_steps(train, order.steps_per_epoch)
 
 
 def permute(positions: Integers, size: int, key: int) -> Integers:
@@ -205,10 +202,7 @@ def _plan_sources(sizes: Sequence[int], weights: Sequence[float]) -> list[_Sourc
     sources: list[_Source] = []
     first = 0
     for size, weight in zip(sizes, weights, strict=True):
-        repeats = int(weight)
-        extra = round((weight - repeats) * size)
-        if size and not repeats:
-            extra = max(1, extra)
+        repeats, extra = repeats_and_extra(size, weight)
         sources.append(_Source(first, size, repeats, extra))
         first += size
     return sources

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from stoker import Plugin, PluginConfig, hookimpl
 from stoker.errors import ExitCode, UsageError
 from stoker.recipe.model_checks import TOO_LONG_HINT, too_long
 from stoker.recipe.problems import Problem, did_you_mean
+from stoker.testing.tiny import tiny_config
 
 if TYPE_CHECKING:
     from stoker.data.sources import PluginSource
@@ -21,8 +22,31 @@ if TYPE_CHECKING:
 
 SMOLLM2 = "demo:smollm2-135m"
 TINY_LLAMA = "demo:tiny-llama"
+# A million parameters; the vocabulary is the byte tokenizer's.
+TINY_LLAMA_SIZES = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 5,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 1024,
+    "attention_dropout": 0.0,
+}
 MODELS = (SMOLLM2, TINY_LLAMA)
-POSITIONS = {SMOLLM2: 8192, TINY_LLAMA: 1024}
+CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    SMOLLM2: {
+        "model_type": "llama",
+        "vocab_size": 49152,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": True,
+    },
+    TINY_LLAMA: tiny_config() | TINY_LLAMA_SIZES,
+}
 """What their config.json will say, before there is one."""
 
 DOCSTRINGS = "demo:docstrings"
@@ -79,6 +103,10 @@ class Demo(Plugin[DemoConfig]):
         return [*_model_problems(recipe), *_data_problems(recipe)]
 
     @hookimpl
+    def describe_model(self, recipe: Recipe) -> Mapping[str, Any] | None:
+        return CONFIGS.get(recipe.model.path)
+
+    @hookimpl
     def make_model_files(self, run: Run) -> Path:
         from stoker_plugins.demo.model import smollm2_directory, tiny_llama_directory
 
@@ -124,8 +152,7 @@ def _model_problems(recipe: Recipe) -> Iterator[Problem]:
             message=f"{TINY_LLAMA!r} has no pretrained weights.",
             hint='Set model.initial_weights = "random".',
         )
-    known = {"max_position_embeddings": POSITIONS.get(path)}
-    if message := too_long(known, recipe.data.sequence_length):
+    if message := too_long(CONFIGS.get(path, {}), recipe.data.sequence_length):
         yield Problem(key="data.sequence_length", message=f"found {message}", hint=TOO_LONG_HINT)
 
 

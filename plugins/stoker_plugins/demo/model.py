@@ -16,30 +16,21 @@ from stoker.cache import cache_directory, file_lock
 from stoker.errors import MissingRequirementError, StorageError
 from stoker.testing.tiny import write_tiny_model
 from stoker.train.progress import Progress
+from stoker_plugins.demo import TINY_LLAMA_SIZES
 
 if TYPE_CHECKING:
     from stoker.run.context import Run
 
 # Part of the names in the cache: raise it when the same input would give other files.
 _CONVERSION_VERSION = 1
-# A million parameters; the vocabulary is the byte tokenizer's.
-_TINY_LLAMA = {
-    "hidden_size": 128,
-    "intermediate_size": 384,
-    "num_hidden_layers": 5,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 1024,
-    "attention_dropout": 0.0,
-}
 
 
 def tiny_llama_directory() -> Path:
     """Config and byte tokenizer of a Llama with about a million parameters, and no weights."""
-    key = sha256(repr((_CONVERSION_VERSION, _TINY_LLAMA)).encode()).hexdigest()[:8]
+    key = sha256(repr((_CONVERSION_VERSION, TINY_LLAMA_SIZES)).encode()).hexdigest()[:8]
     return _make_once(
         cache_directory() / "demo" / f"tiny-llama-{key}",
-        lambda directory: write_tiny_model(directory, **_TINY_LLAMA),
+        lambda directory: write_tiny_model(directory, **TINY_LLAMA_SIZES),
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from stoker.errors import MissingRequirementError, UsageError
-from stoker_plugins.demo import POSITIONS, Demo, DemoConfig, model
+from stoker_plugins.demo import CONFIGS, Demo, DemoConfig, model
 
 
 def files(run):
@@ -28,11 +28,11 @@ def test_tiny_llama_has_a_million_parameters_and_no_weights(make_run):
     assert not list(directory.glob("*.safetensors"))
 
 
-@pytest.mark.parametrize("path", POSITIONS)
-def test_the_positions_that_check_goes_by_are_those_of_the_config(make_run, path):
+@pytest.mark.parametrize("path", CONFIGS)
+def test_what_is_said_of_a_model_before_there_is_one_is_what_its_config_says(make_run, path):
     directory = files(make_run(model={"path": path}))
     config = json.loads((directory / "config.json").read_text())
-    assert config["max_position_embeddings"] == POSITIONS[path]
+    assert {key: config[key] for key in CONFIGS[path]} == CONFIGS[path]
 
 
 def test_tiny_llama_reads_bytes_and_has_a_chat_template(make_run):
