@@ -219,6 +219,7 @@ def execute(run: Run, signals: SignalFlags) -> Outcome:
     from stoker.train.boundary import Boundary
     from stoker.train.evaluate import Evaluator
     from stoker.train.loop import train
+    from stoker.train.peaks import PeakMemory
     from stoker.train.saving import Saver
 
     hooks, run.signals = run.hooks, signals
@@ -228,6 +229,7 @@ def execute(run: Run, signals: SignalFlags) -> Outcome:
     engine = build.build_engine(run)
     boundary = Boundary(run, signals)
     boundary.check_interrupted()
+    peak = PeakMemory(engine.device)
     order = build.build_order(run, data)
     model = build.build_model(run, engine)
     boundary.check_interrupted()
@@ -239,8 +241,10 @@ def execute(run: Run, signals: SignalFlags) -> Outcome:
     saver = Saver(boundary)
     with saver.closing():
         saver.begin(state)
+        peak.begin()
         with build.prefetch(state, data.train) as steps:
             decision = train(state, steps, Evaluator(state, data.evaluation, boundary), saver, boundary)
+        peak.report(run)
         exit_code = leave_saved(state, decision, saver, boundary)
     boundary.close()
     result = saver.result or (state.checkpoints[-1] if state.checkpoints else None)
