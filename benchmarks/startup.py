@@ -50,6 +50,8 @@ def commands(folder: Path) -> list[list[str]]:
         ["explain", str(RECIPES / "smoke.toml"), "train.warmup"],
         ["plugins"],
         ["new"],
+        ["plan", str(RECIPES / "lora_8b.toml"), "--gpu", "h100-80gb"],
+        ["plan", str(RECIPES / "lora_8b.toml"), "--gpu", "h100-80gb", "--compare"],
     ]
 
 
@@ -81,7 +83,7 @@ def measure(compared: list[list[str]], rounds: int) -> None:
         shown = " ".join(Path(part).name if "/" in part else part for part in command)
         low, middle, high = min(times[number]), statistics.median(times[number]), max(times[number])
         print(
-            f"stoker {shown:34s} median {middle:5.0f} ms  (min {low:.0f}, max {high:.0f}, "
+            f"stoker {shown:44s} median {middle:5.0f} ms  (min {low:.0f}, max {high:.0f}, "
             f"target {TARGET_MILLISECONDS})"
         )
 

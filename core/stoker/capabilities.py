@@ -51,6 +51,8 @@ class Choice:
     implies: Mapping[str, str] = field(default_factory=dict)
     """Values on other axes that follow, for example `{"weights": "sharded"}`."""
     needs_cuda: bool = False
+    needs_memory: bool = False
+    """It does not run on tensors without memory: `plan --measure` takes real ones."""
     example: Mapping[str, Any] = field(default_factory=dict)
     """Further entries that a table needs to be valid. In strings `{folder}` stands for an empty one."""
 
@@ -131,6 +133,15 @@ def needs_cuda(plugin_classes: Iterable[type[Plugin[Any]]], values: Mapping[str,
     """Whether one of the values runs on CUDA devices only."""
     return any(
         choice.needs_cuda and values.get(choice.axis) == choice.value
+        for plugin_class in plugin_classes
+        for choice in plugin_class.choices
+    )
+
+
+def needs_memory(plugin_classes: Iterable[type[Plugin[Any]]], values: Mapping[str, str]) -> bool:
+    """Whether one of the values runs on real tensors only."""
+    return any(
+        choice.needs_memory and values.get(choice.axis) == choice.value
         for plugin_class in plugin_classes
         for choice in plugin_class.choices
     )

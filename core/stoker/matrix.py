@@ -6,9 +6,11 @@ judged by the same rules as in `stoker check`; nothing here knows a plugin by na
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -44,7 +46,7 @@ class Matrix:
                 self._offers.setdefault((choice.axis, choice.value), []).append((name, choice))
         self._conflicts: dict[frozenset[str], str] = {}
 
-    @property
+    @cached_property
     def axes(self) -> dict[str, list[str]]:
         """Values by axis, the default first; the axes of the matrix, then those that plugins bring."""
         own = sorted({axis for axis, _ in self._offers} - DEFAULTS.keys())
@@ -148,10 +150,17 @@ def pairwise(cells: Sequence[Cell]) -> list[Cell]:
     pairs = [set(itertools.combinations(sorted(cell.values.items()), 2)) for cell in cells]
     missing = set().union(*pairs)
     chosen: list[Cell] = []
+    # A count can only fall, so an old one is a bound: hardly any is made again.
+    counts = [(-len(own), number) for number, own in enumerate(pairs)]
+    heapq.heapify(counts)
     while missing:
-        best = max(range(len(cells)), key=lambda number: len(pairs[number] & missing))
-        missing -= pairs[best]
-        chosen.append(cells[best])
+        count, number = heapq.heappop(counts)
+        now = -len(pairs[number] & missing)
+        if now == count:
+            missing -= pairs[number]
+            chosen.append(cells[number])
+        else:
+            heapq.heappush(counts, (now, number))
     return chosen
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,19 +24,19 @@ if TYPE_CHECKING:
     from stoker.recipe.model import Recipe
     from stoker.recipe.schema import DataSource
 
-_VERSION = 1
+_VERSION = 2
 NUM_QUANTILES = 65
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 @dataclass(frozen=True)
-class HalfCounts:
-    """The rows to train on, or those to evaluate on."""
+class SourceCounts:
+    """Rows of one source as they are trained on: cut, and documents laid out in blocks."""
 
-    source_rows: tuple[int, ...]
-    """Rows of each source, in the recipe's order."""
-    tokens: int
-    supervised: int
+    rows: float
+    """A whole number where they were counted."""
+    tokens: float
+    supervised: float
     longest: int
     """Tokens of the longest row."""
     most_supervised: int
@@ -43,34 +44,29 @@ class HalfCounts:
     quantiles: tuple[int, ...]
     """Lengths of rows at equal steps of rank, the shortest and the longest among them."""
 
-    @property
-    def rows(self) -> int:
-        """Rows of all sources."""
-        return sum(self.source_rows)
-
 
 @dataclass(frozen=True)
 class DataCounts:
-    """Both halves of a recipe's data; `evaluation` is None where there is none."""
+    """Every source of a recipe's data, in its order; `evaluation` is empty where there is none."""
 
-    train: HalfCounts
-    evaluation: HalfCounts | None
+    train: tuple[SourceCounts, ...]
+    evaluation: tuple[SourceCounts, ...]
 
 
-def half_counts(
-    source_rows: Iterable[int], lengths: Sequence[int], supervised: Sequence[int]
-) -> HalfCounts:
-    """Counts from the length and the number of supervised tokens of each row; at least one row."""
-    ordered = sorted(int(length) for length in lengths)
+def count_rows(lengths: Sequence[int], supervised: Sequence[int]) -> SourceCounts:
+    """Counts from the length and the number of supervised tokens of each row."""
+    ordered = sorted(lengths)
     last = len(ordered) - 1
     steps = NUM_QUANTILES - 1
-    return HalfCounts(
-        source_rows=tuple(int(rows) for rows in source_rows),
+    return SourceCounts(
+        rows=len(ordered),
         tokens=sum(ordered),
-        supervised=int(sum(supervised)),
-        longest=ordered[-1],
-        most_supervised=int(max(supervised)),
-        quantiles=tuple(ordered[round(last * number / steps)] for number in range(NUM_QUANTILES)),
+        supervised=sum(supervised),
+        longest=max(ordered, default=0),
+        most_supervised=max(supervised, default=0),
+        quantiles=tuple(ordered[round(last * number / steps)] for number in range(NUM_QUANTILES))
+        if ordered
+        else (),
     )
 
 
@@ -81,10 +77,10 @@ def remember_counts(recipe: Recipe, train: Any, evaluation: Any | None) -> None:
     with suppress(OSError, DataError):
         if path is None or path.exists():
             return
-        halves = {"train": _of_index(train), "evaluation": evaluation and _of_index(evaluation)}
+        counts = DataCounts(_of_index(train), _of_index(evaluation) if evaluation else ())
         path.parent.mkdir(mode=0o700, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({key: half and asdict(half) for key, half in halves.items()}))
+        temporary.write_text(json.dumps(asdict(counts)))
         temporary.replace(path)
 
 
@@ -95,18 +91,22 @@ def recall_counts(recipe: Recipe) -> DataCounts | None:
         if path is None:
             return None
         found = json.loads(path.read_bytes())
-        return DataCounts(_parse(found["train"]), found["evaluation"] and _parse(found["evaluation"]))
+        return DataCounts(_parse(found["train"]), _parse(found["evaluation"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _of_index(index: Any) -> HalfCounts:
-    return half_counts(index.source_sizes, index.lengths.tolist(), index.supervised_counts.tolist())
+def _of_index(index: Any) -> tuple[SourceCounts, ...]:
+    lengths, supervised = index.lengths.tolist(), index.supervised_counts.tolist()
+    ends = list(accumulate(index.source_sizes))
+    return tuple(
+        count_rows(lengths[end - size : end], supervised[end - size : end])
+        for size, end in zip(index.source_sizes, ends, strict=True)
+    )
 
 
-def _parse(values: Mapping[str, Any]) -> HalfCounts:
-    lists = {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
-    return HalfCounts(**{**values, **lists})
+def _parse(sources: Sequence[Mapping[str, Any]]) -> tuple[SourceCounts, ...]:
+    return tuple(SourceCounts(**{**each, "quantiles": tuple(each["quantiles"])}) for each in sources)
 
 
 def _counts_path(recipe: Recipe) -> Path | None:
@@ -130,11 +130,11 @@ def _facts(recipe: Recipe) -> list[Any]:
 
 def _source_facts(source: DataSource, recipe: Recipe) -> list[Any]:
     path = Path(source.path).expanduser()
-    facts: list[Any] = [source.path, source.format, source.split]
+    stated: list[Any] = [source.format, source.split]
     if path.exists():
-        return [*facts, [_state(file) for file in find_files(path, source.split).files]]
+        return [*stated, [_state(file.absolute()) for file in find_files(path, source.split).files]]
     # What a plugin provides depends on its options.
-    return [*facts, recipe.plugins.get(source.path.partition(":")[0])]
+    return [*stated, source.path, recipe.plugins.get(source.path.partition(":")[0])]
 
 
 def _state(file: Path) -> list[Any]:

@@ -65,7 +65,7 @@ class _Csv:
                 # Blank lines are none of the rows.
                 rows = (cells for cells in reader if cells)
                 for number, cells in enumerate(rows, start=1):
-                    yield Located(f"row {number}", _table(header, cells), lines.num_characters)
+                    yield Located(f"row {number}", _table(header, cells), lines.num_bytes)
             except csv.Error as error:
                 raise DataError(f"{self._path}, line {reader.line_num}: {error}.") from error
 
@@ -77,15 +77,15 @@ class _Csv:
 
 
 class _CountedLines:
-    """Passes lines on and counts their characters."""
+    """Passes lines on and counts their bytes."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
-        self.num_characters = 0
+        self.num_bytes = 0
 
     def __iter__(self) -> Iterator[str]:
         for line in self._file:
-            self.num_characters += len(line)
+            self.num_bytes += len(line.encode())
             yield line
 
 

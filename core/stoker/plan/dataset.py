@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stoker.data.counts import DataCounts, HalfCounts, half_counts, recall_counts
+from stoker.data.counts import NUM_QUANTILES, DataCounts, SourceCounts, recall_counts
 from stoker.data.epochs import epoch_rows
 from stoker.plan.sampling import (
     BYTES_PER_TOKEN,
     BYTES_PER_TOKEN_ERROR,
-    mean,
-    relative_error,
+    Sample,
     sample_source,
     variance,
 )
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataEstimate:
-    """What a plan needs to know of the data. Lengths are in tokens, after cutting."""
+    """What a plan needs to know of the data. Lengths are in tokens, after cutting.
+
+    Means and quantiles are of the rows that an epoch takes: a source of weight 2 counts twice.
+    """
 
     epoch_rows: float
     tokens_per_row: float
@@ -33,16 +36,10 @@ class DataEstimate:
     quantiles: tuple[float, ...]
     """Lengths of rows at equal steps of rank."""
     evaluation_rows: float
-    evaluation_tokens: float
     error: float
     """Relative error of the number of tokens; 0 where they were counted."""
     how: str
     """In words, for the plan's assumptions."""
-
-    @property
-    def epoch_tokens(self) -> float:
-        """Tokens of one pass, padding left out."""
-        return self.epoch_rows * self.tokens_per_row
 
     def expected_longest(self, rows: int) -> float:
         """Mean of the longest of `rows` rows taken at random: the length of a padded micro-batch."""
@@ -58,13 +55,30 @@ class DataEstimate:
         )
 
     def largest_sum(self, rows: int, draws: float) -> float:
-        """About the largest sum of `rows` lengths in so many draws, by the normal distribution.
+        """What the largest sum of `rows` lengths in so many draws is hardly above.
 
-        Never more than `rows` of the longest.
+        By the normal distribution's bound on the mean of the largest; never more than `rows` of the
+        longest.
         """
         spread = math.sqrt(variance(self.quantiles, self.tokens_per_row) * rows)
-        mean = rows * self.tokens_per_row
-        return min(rows * self.longest, mean + spread * math.sqrt(2 * math.log(max(draws, 2.0))))
+        middle = rows * self.tokens_per_row
+        return min(rows * self.longest, middle + spread * math.sqrt(2 * math.log(max(draws, 2.0))))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A source, and how many rows an epoch takes from it."""
+
+    rows: float
+    counts: SourceCounts
+
+    @property
+    def tokens(self) -> float:
+        return self.rows * self.counts.tokens / self.counts.rows
+
+    @property
+    def supervised(self) -> float:
+        return self.rows * self.counts.supervised / self.counts.rows
 
 
 def estimate_data(recipe: Recipe) -> DataEstimate | None:
@@ -73,26 +87,18 @@ def estimate_data(recipe: Recipe) -> DataEstimate | None:
     Raises `DataError` for files that cannot be read as the recipe says.
     """
     counts = recall_counts(recipe)
-    if counts is not None:
-        return _from_counts(recipe, counts)
-    return _from_bytes(recipe)
+    return _from_bytes(recipe) if counts is None else _from_counts(recipe, counts)
 
 
 def _from_counts(recipe: Recipe, counts: DataCounts) -> DataEstimate:
-    train, evaluation = counts.train, counts.evaluation
-    weights = [source.weight for source in recipe.data.train]
-    rows = sum(epoch_rows(size, weight) for size, weight in zip(train.source_rows, weights, strict=True))
-    return DataEstimate(
-        epoch_rows=rows,
-        tokens_per_row=train.tokens / train.rows,
-        supervised_per_row=train.supervised / train.rows,
-        longest=train.longest,
-        most_supervised=train.most_supervised,
-        quantiles=train.quantiles,
-        evaluation_rows=evaluation.rows if evaluation else 0,
-        evaluation_tokens=evaluation.tokens if evaluation else 0,
+    parts = _parts(recipe, counts.train)
+    rows, tokens = (sum(getattr(each, name) for each in counts.train) for name in ("rows", "tokens"))
+    return _estimate(
+        parts,
+        recipe.data.sequence_length,
+        evaluation_rows=sum(each.rows for each in counts.evaluation),
         error=0.0,
-        how=f"data: {train.rows:,} rows with {train.tokens:,} tokens, counted when they were tokenised",
+        how=f"data: {rows:,} rows with {tokens:,} tokens, counted when they were tokenised",
     )
 
 
@@ -101,32 +107,75 @@ def _from_bytes(recipe: Recipe) -> DataEstimate | None:
     known = [sample for sample in train if sample is not None]
     if len(known) < len(train):
         return None
-    evaluation = [sample_source(source, recipe) for source in recipe.data.eval]
     held_out = recipe.data.eval_fraction
-    weighted = [
-        (epoch_rows(round(sample.rows * (1 - held_out)), source.weight), sample)
-        for source, sample in zip(recipe.data.train, known, strict=True)
+    parts = _parts(recipe, [sample.counts for sample in known], 1 - held_out)
+    evaluation = [sample_source(source, recipe) for source in recipe.data.eval]
+    evaluation_rows = sum(sample.counts.rows for sample in evaluation if sample is not None)
+    evaluation_rows += held_out * sum(sample.counts.rows for sample in known)
+    error = math.hypot(BYTES_PER_TOKEN_ERROR, _sampling_error(parts, known))
+    rows, tokens = (sum(getattr(part, name) for part in parts) for name in ("rows", "tokens"))
+    return _estimate(
+        parts,
+        recipe.data.sequence_length,
+        evaluation_rows=evaluation_rows,
+        error=error,
+        how=f"data: about {rows:,.0f} rows an epoch with {tokens / 1e6:,.3g} million tokens, from "
+        f"{sum(sample.rows_read for sample in known):,} rows at {BYTES_PER_TOKEN} bytes a token, "
+        f"± {error:.0%}; `--count` tokenises",
+    )
+
+
+def _parts(recipe: Recipe, counts: Sequence[SourceCounts], share: float = 1.0) -> list[_Part]:
+    """Sources with what an epoch takes from `share` of their rows, those without rows left out."""
+    return [
+        _Part(epoch_rows(max(1, round(each.rows * share)), source.weight), each)
+        for source, each in zip(recipe.data.train, counts, strict=True)
+        if each.rows
     ]
-    rows = sum(count for count, _ in weighted)
-    lengths = [length for sample in known for length in sample.lengths]
-    supervised = [number for sample in known for number in sample.supervised]
-    half: HalfCounts = half_counts([len(lengths)], lengths, supervised)
-    tokens = sum(count * mean(sample.lengths) for count, sample in weighted)
-    sampling = relative_error(lengths) if sum(sample.rows for sample in known) > len(lengths) else 0.0
-    error = math.hypot(BYTES_PER_TOKEN_ERROR, sampling)
-    evaluation_known = [sample for sample in evaluation if sample is not None]
-    evaluation_rows = sum(sample.rows for sample in evaluation_known)
-    evaluation_rows += held_out * sum(sample.rows for sample in known)
+
+
+def _sampling_error(parts: Sequence[_Part], samples: Sequence[Sample]) -> float:
+    """Of all tokens, relative: one standard error of the means that were extrapolated."""
+    absolute = (part.tokens * sample.error for part, sample in zip(parts, samples, strict=True))
+    return math.hypot(*absolute) / sum(part.tokens for part in parts)
+
+
+def _estimate(
+    parts: Sequence[_Part], sequence_length: int, *, evaluation_rows: float, error: float, how: str
+) -> DataEstimate:
+    """The sources mixed as an epoch mixes them; the longest row with the error on top."""
+    rows = sum(part.rows for part in parts)
+    longest, most_supervised = (
+        min(sequence_length, math.ceil(max(getattr(part.counts, name) for part in parts) * (1 + error)))
+        for name in ("longest", "most_supervised")
+    )
     return DataEstimate(
         epoch_rows=rows,
-        tokens_per_row=tokens / rows,
-        supervised_per_row=half.supervised / half.rows,
-        longest=min(recipe.data.sequence_length, math.ceil(half.longest * (1 + error))),
-        most_supervised=min(recipe.data.sequence_length, math.ceil(half.most_supervised * (1 + error))),
-        quantiles=half.quantiles,
+        tokens_per_row=sum(part.tokens for part in parts) / rows,
+        supervised_per_row=sum(part.supervised for part in parts) / rows,
+        longest=longest,
+        most_supervised=most_supervised,
+        quantiles=_mixed_quantiles(parts),
         evaluation_rows=evaluation_rows,
-        evaluation_tokens=evaluation_rows * half.tokens / half.rows,
         error=error,
-        how=f"data: about {rows:,.0f} rows an epoch with {tokens / 1e6:,.2f} million tokens, from "
-        f"{len(lengths):,} rows at {BYTES_PER_TOKEN} bytes a token, ± {error:.0%}; `--count` tokenises",
+        how=how,
     )
+
+
+def _mixed_quantiles(parts: Sequence[_Part]) -> tuple[float, ...]:
+    """Of all sources together: each quantile stands for an equal share of its source's rows."""
+    if len(parts) == 1:
+        return parts[0].counts.quantiles
+    points = sorted(
+        (length, part.rows / len(part.counts.quantiles))
+        for part in parts
+        for length in part.counts.quantiles
+    )
+    total = sum(weight for _, weight in points)
+    mixed: list[float] = [points[0][0]]
+    passed = 0.0
+    for length, weight in points:
+        passed += weight
+        while len(mixed) < NUM_QUANTILES - 1 and passed >= total * len(mixed) / (NUM_QUANTILES - 1):
+            mixed.append(length)
+    return (*mixed, points[-1][0])

@@ -40,6 +40,10 @@ class Quantized:
     """Weights that share a scale; layers whose number of inputs it does not divide stay as they are."""
     skipped: tuple[str, ...] = ()
     """Name endings of layers that stay in the compute dtype."""
+    bytes_per_layer: float = 0.0
+    """Tables of levels."""
+    keeps_inputs: bool = False
+    """For backward, though a frozen layer needs none: bitsandbytes did so once, 0.50 does not."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class Sharding:
     name: str = "default"
     weights_over: int = 1
     """Ranks that share one copy of the weights between two steps."""
+    by_rows: bool = False
+    """Each tensor is cut along its first dimension; else they are laid end to end and cut evenly."""
     gradients_over: int = 1
     states_over: int = 1
     """The same of master weights and optimizer states."""
@@ -64,16 +70,36 @@ class Sharding:
     casts: bool = True
     """Autocast makes compute-dtype copies of trained weights that live from forward to backward,
     where the regime's master dtype is another than the compute dtype."""
+    whole_below: int = 0
+    """Tensors with fewer elements are whole on every rank, beside their part."""
     gathers: Literal["never", "until_backward", "twice"] = "never"
     """Weights of a part are gathered for its forward and kept, or freed and gathered again."""
     gathered_parts: int = 2
     """Parts whose whole weights exist at a time: the one that computes and those fetched ahead."""
+    fetched_elements: float = 0.0
+    """Elements that are fetched ahead, where it is not by parts."""
+    reuse_elements: float | None = None
+    """A part's weights stay where fewer elements than these are used until it is their turn again."""
+    gradients_live: Literal["as_they_come", "from_backward", "always"] = "as_they_come"
+    """Memory of kept gradients is taken part by part, all at once in the first backward, or for good."""
+    buckets: int = 0
+    """Buffers that gradients are collected in during backward, in the dtype they come in ..."""
+    bucket_elements: float = 0.0
+    """... and the size of each. What is in one is copied for the reduction, and once more in float32."""
     reduces_each_micro_batch: bool = False
     """Gradients are exchanged after every backward, not only after a step's last one."""
     optimizer_on: Place = "device"
     """Where master weights and states live and are updated."""
     weights_on: Place = "device"
     gradients_on: Place = "device"
+    last_copy_elements: float = 0.0
+    """Elements whose gradients are copied together when backward is over, to reduce them at once."""
+    norm_bytes: float = 0.0
+    """Per element of the largest trained tensor, while the gradient norm is taken."""
+    update_copy_bytes: float = 0.0
+    """Per element of what is updated at a time ..."""
+    update_copy_elements: float = float("inf")
+    """... of which there are so many."""
     replicas: int = 1
     """Groups of ranks that hold the same shards (HYBRID_SHARD)."""
 
@@ -97,6 +123,20 @@ class Optimizer:
     """Temporaries of the update, in bytes per element of what is updated at a time."""
     updates_at_once: Literal["parameter", "all"] = "parameter"
     paged: bool = False
+    in_backward: bool = False
+    """A parameter is updated when its gradient is there, which is let go then."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a loss other than the core's takes, in bytes per logit."""
+
+    kept_bytes: float
+    """Of all supervised tokens, from forward until the gradients of logits have taken their place."""
+    working_bytes: float
+    """More, of the tokens that are worked on at a time, in forward or backward."""
+    working_tokens: int = 0
+    """How many those are; 0: all."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +146,8 @@ class Checkpointing:
     mode: Literal["none", "full", "selective", "offload"] = "none"
     every: int = 1
     inputs_on_host: bool = False
+    products_every: int = 1
+    """`selective`: of matrix products in the order of forward, the first of so many is kept."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +159,12 @@ class Facts:
     adapter: Adapter | None = None
     quantized: Quantized | None = None
     checkpointing: Checkpointing = Checkpointing()
+    loss: Loss | None = None
+    """None: the core's, `stoker.train.loss`."""
     attention: str = "sdpa"
     """`sdpa`, `eager`, `flash_attention_2` or `flex`."""
+    repeats_keys: bool = False
+    """Keys and values are copied for every query head that shares them."""
     packed: bool = False
     compiled: Literal["no", "block", "model"] = "no"
     frozen: tuple[str, ...] = ()

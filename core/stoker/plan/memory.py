@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stoker.plan.facts import Facts
+    from stoker.plan.situation import Situation
 
 COMPONENTS = (
     "weights",
@@ -62,3 +67,13 @@ class MemoryEstimate:
     def fits(self) -> bool:
         """Whether it does."""
         return self.total <= self.capacity
+
+
+def estimate_memory(situation: Situation, facts: Facts, *, keep: int = 2) -> MemoryEstimate:
+    """Bytes of one rank, the fullest, at each moment of a step; `keep` is `checkpoint.keep`.
+
+    Quick: what depends on model, micro-batch, method and precision only is worked out once.
+    """
+    from stoker.plan.estimating import Estimator
+
+    return Estimator(situation, facts).estimate(keep)

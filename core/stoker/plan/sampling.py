@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stoker.data.counts import SourceCounts, count_rows
 from stoker.data.files import find_files
 from stoker.data.formats import Completion, Conversation, Example, Text, parse_row
 from stoker.data.problems import DataError, RowError
@@ -31,61 +32,75 @@ _MOST_FILES = 64
 
 @dataclass(frozen=True)
 class Sample:
-    """The beginning of a source, and how often it is contained in the whole."""
+    """What the beginning of a source says of the whole."""
 
-    lengths: list[int]
-    supervised: list[int]
-    rows: float
-    """Of the whole source."""
+    counts: SourceCounts
+    """Of the whole source, extrapolated by bytes."""
+    rows_read: int
+    error: float
+    """Relative standard error of a row's mean length; 0 where every row was read."""
 
 
 def sample_source(source: DataSource, recipe: Recipe) -> Sample | None:
-    """Rows from the beginning of each file; None for what cannot be read without heavy libraries."""
+    """From the beginning of each file; None for what cannot be read without heavy libraries."""
     path = Path(source.path).expanduser()
     if not path.exists() or source.format is None:
         return None
     files = find_files(path, source.split).files
     if any(file.suffix.lower() == ".parquet" for file in files):
         return None
-    lengths: list[int] = []
-    supervised: list[int] = []
+    rows: list[Counted] = []
     num_rows = 0.0
-    for file in files[:_MOST_FILES]:
-        read = list(_read(file, source, recipe, _SAMPLE_BYTES // min(len(files), _MOST_FILES)))
-        examples = [counted for counted, _ in read if counted is not None]
-        lengths += [tokens for tokens, _ in examples]
-        supervised += [number for _, number in examples]
-        share = read[-1][1] / max(1, file.stat().st_size) if read else 1.0
-        num_rows += len(examples) / max(min(share, 1.0), 1e-9)
-    if not lengths:
+    looked_at = files[:_MOST_FILES]
+    for file in looked_at:
+        usable, share = _read(file, source, recipe, _SAMPLE_BYTES // len(looked_at))
+        rows += usable
+        num_rows += len(usable) / share
+    if not rows:
         return None
-    found = Sample(lengths, supervised, num_rows * len(files) / min(len(files), _MOST_FILES))
-    return _in_blocks(found, recipe.data.sequence_length) if source.format == "text" else found
+    num_rows *= len(files) / len(looked_at)
+    if source.format == "text":
+        return _in_blocks(rows, num_rows, recipe.data.sequence_length)
+    return _extrapolated(rows, num_rows)
 
 
-def _in_blocks(documents: Sample, length: int) -> Sample:
+def _extrapolated(rows: Sequence[Counted], num_rows: float) -> Sample:
+    lengths, supervised = [list(column) for column in zip(*rows, strict=True)]
+    counts = count_rows(lengths, supervised)
+    times = num_rows / counts.rows
+    whole = replace(
+        counts, rows=num_rows, tokens=counts.tokens * times, supervised=counts.supervised * times
+    )
+    return Sample(whole, len(rows), relative_error(lengths) if times > 1 else 0.0)
+
+
+def _in_blocks(documents: Sequence[Counted], num_documents: float, length: int) -> Sample:
     """Documents are laid one after the other and cut into rows of `length` tokens."""
-    tokens = documents.rows * mean(documents.lengths)
-    blocks = [length] * max(1, sum(documents.lengths) // length)
-    return Sample(blocks, [length - 1 for length in blocks], max(1.0, tokens / length))
+    tokens = sum(each for each, _ in documents) * num_documents / len(documents)
+    blocks = _extrapolated([(length, length - 1)], max(1.0, tokens / length))
+    return replace(blocks, rows_read=len(documents))
 
 
 Counted = tuple[int, int]
 """Tokens of a row, and how many of them carry loss."""
 
 
-def _read(
-    file: Path, source: DataSource, recipe: Recipe, num_bytes: int
-) -> Iterator[tuple[Counted | None, float]]:
-    """(counts of a row or None where it cannot be used, bytes read so far), at least one row."""
-    data = recipe.data
+def _read(file: Path, source: DataSource, recipe: Recipe, num_bytes: int) -> tuple[list[Counted], float]:
+    """Counts of usable rows from the beginning of a file, and the share of it that was read."""
+    data, size = recipe.data, file.stat().st_size
+    if file.suffix.lower() == ".txt":
+        # One document, which may be too long to be read for its length.
+        return ([_text_tokens(size)] if size else []), 1.0
+    rows: list[Counted] = []
     try:
         for located in open_file(file):
-            yield _count(located.row, source, data.supervise, data.sequence_length), located.end
+            counted = _count(located.row, source, data.supervise, data.sequence_length)
+            rows += [counted] if counted is not None else []
             if located.end >= num_bytes:
-                return
+                return rows, min(1.0, located.end / size)
     except MissingRequirementError as error:
         raise DataError(error.message, hint=error.hint) from error
+    return rows, 1.0
 
 
 def _count(row: Any, source: DataSource, supervise: str, longest: int) -> Counted | None:
@@ -99,14 +114,14 @@ def _count(row: Any, source: DataSource, supervise: str, longest: int) -> Counte
         learnt = tokens
     if source.format == "text":
         return tokens, learnt
-    # Rows are cut at their end, which is where answers stand.
+    # Rows are cut at their end, which is where answers stand; those without any of them are left out.
     cut = max(0, tokens - longest)
-    return max(1, tokens - cut), max(0, learnt - cut)
+    return (tokens - cut, learnt - cut) if learnt > cut else None
 
 
 def _tokens(example: Example) -> Counted:
     if isinstance(example, Text):
-        return (length := _num_tokens(example.text) + 1), length - 1
+        return _text_tokens(_num_bytes(example.text))
     if isinstance(example, Completion):
         answer = _num_tokens(example.completion) + 1
         return _num_tokens(example.prompt) + answer, answer
@@ -124,20 +139,24 @@ def _message_tokens(message: Mapping[str, Any]) -> int:
     return _num_tokens(str(message.get("content", ""))) + (_num_tokens(str(calls)) if calls else 0)
 
 
+def _text_tokens(num_bytes: int) -> Counted:
+    """Of a document and its end."""
+    tokens = math.ceil(num_bytes / BYTES_PER_TOKEN)
+    return tokens + 1, tokens
+
+
 def _num_tokens(text: str) -> int:
-    return math.ceil(len(text.encode("utf-8", "surrogatepass")) / BYTES_PER_TOKEN)
+    return math.ceil(_num_bytes(text) / BYTES_PER_TOKEN)
 
 
-def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean."""
-    return sum(values) / len(values)
+def _num_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
-def relative_error(lengths: Iterable[int]) -> float:
+def relative_error(lengths: Sequence[int]) -> float:
     """Of their mean: one standard error."""
-    values = list(lengths)
-    average = mean(values)
-    return math.sqrt(variance(values, average) / len(values)) / average
+    mean = sum(lengths) / len(lengths)
+    return math.sqrt(variance(lengths, mean) / len(lengths)) / mean
 
 
 def variance(values: Sequence[float], about: float) -> float:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice
+from stoker.plan.facts import Checkpointing
 from stoker.recipe.problems import Problem
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from stoker.plan.situation import Situation
     from stoker.recipe.model import Recipe
     from stoker.run.context import Run
     from stoker.train.state import State
@@ -66,6 +69,11 @@ class ActivationCheckpointing(Plugin[ActivationCheckpointingConfig]):
                 hint="Set mode to 'full', or leave offload_inputs out.",
             )
         ]
+
+    @hookimpl
+    def collect_estimates(self, situation: Situation) -> Mapping[str, Any]:
+        config = self.config
+        return {"checkpointing": Checkpointing(config.mode, config.every, config.offload_inputs)}
 
     @hookimpl
     def checkpoint_activations(self, run: Run, model: nn.Module) -> None:

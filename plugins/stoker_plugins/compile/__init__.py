@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +13,7 @@ from stoker.capabilities import Choice, Refusal
 if TYPE_CHECKING:
     from torch import nn
 
+    from stoker.plan.situation import Situation
     from stoker.run.context import Run
     from stoker.train.state import State
 
@@ -69,6 +71,10 @@ class Compile(Plugin[CompileConfig]):
         from stoker_plugins.compile.requirements import require_backend
 
         require_backend(self.config)
+
+    @hookimpl
+    def collect_estimates(self, situation: Situation) -> Mapping[str, Any]:
+        return {"compiled": self.config.scope}
 
     @hookimpl
     def compile_model(self, run: Run, model: nn.Module) -> None:

@@ -11,6 +11,7 @@ from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice, Refusal
 
 if TYPE_CHECKING:
+    from stoker.plan.situation import Situation
     from stoker.run.context import Run
     from stoker.train.state import State
 
@@ -50,6 +51,12 @@ class FlashAttention(Plugin[FlashAttentionConfig]):
             hint="Set train.precision to 'bf16_mixed', or implementation to 'sdpa'.",
         ),
     )
+
+    @hookimpl
+    def collect_estimates(self, situation: Situation) -> Mapping[str, Any]:
+        """`auto` takes one of two kernels that keep the same."""
+        wanted = self.config.implementation
+        return {"attention": "sdpa" if wanted == "auto" else wanted}
 
     @hookimpl
     def on_run_start(self, run: Run) -> None:

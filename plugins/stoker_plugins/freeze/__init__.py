@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -13,6 +14,7 @@ from stoker.errors import PluginError
 if TYPE_CHECKING:
     from torch import nn
 
+    from stoker.plan.situation import Situation
     from stoker.run.context import Run
 
 
@@ -30,6 +32,13 @@ class Freeze(Plugin[FreezeConfig]):
 
     Config: ClassVar[type[PluginConfig]] = FreezeConfig
     after = ("adapter",)
+
+    @hookimpl
+    def collect_estimates(self, situation: Situation) -> Mapping[str, Any]:
+        return {
+            "frozen": tuple(self.config.patterns),
+            "trained": tuple(self.config.except_patterns),
+        }
 
     @hookimpl
     def adapt_model(self, run: Run, model: nn.Module) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +13,7 @@ from stoker.recipe.problems import Problem
 from stoker_plugins.fsdp.layout import Layout
 
 if TYPE_CHECKING:
+    from stoker.plan.situation import Situation
     from stoker.recipe.model import Recipe
     from stoker.run.context import Run
     from stoker.train.engine import Engine
@@ -100,6 +102,13 @@ class Fsdp(Plugin[FsdpConfig]):
             return []  # torchrun and its like say how many ranks there are
         problem = Layout.problem(self.config, ranks_per_node * nodes, ranks_per_node)
         return [problem] if problem else []
+
+    @hookimpl
+    def collect_estimates(self, situation: Situation) -> Mapping[str, Any]:
+        """Raises `PluginError` for ranks that cannot be divided as asked."""
+        from stoker_plugins.fsdp.estimates import sharding_facts
+
+        return {"sharding": sharding_facts(self.config, situation)}
 
     @hookimpl
     def make_engine(self, run: Run) -> Engine:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice, Refusal
+from stoker.plan.facts import Adapter
 from stoker.recipe.problems import Problem
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from stoker.plan.situation import Situation
     from stoker.recipe.model import Recipe
     from stoker.run.context import Run
     from stoker.train.weights import InitialValue, WeightSource
@@ -70,6 +72,18 @@ class Lora(Plugin[LoraConfig]):
         from stoker_plugins.lora.start import start_problems
 
         return start_problems(self.config, self.config.start_from)
+
+    @hookimpl
+    def collect_estimates(self, situation: Situation) -> Mapping[str, Any]:
+        targets = self.config.targets
+        adapter = Adapter(
+            rank=self.config.rank,
+            targets=() if isinstance(targets, str) else tuple(targets),
+            dropout=self.config.dropout,
+            magnitudes=self.config.dora,
+            trained_whole=tuple(self.config.modules_to_save),
+        )
+        return {"adapter": adapter}
 
     @hookimpl
     def adapt_model(self, run: Run, model: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -18,6 +19,7 @@ from stoker_plugins.optimizers.names import BITSANDBYTES, NOT_ADAMW, OPTIONS, PA
 if TYPE_CHECKING:
     import torch
 
+    from stoker.plan.situation import Situation
     from stoker.recipe.model import Recipe
     from stoker.run.context import Run
 
@@ -131,6 +133,12 @@ class Optimizers(Plugin[OptimizersConfig]):
                 )
             )
         return problems
+
+    @hookimpl
+    def collect_estimates(self, situation: Situation) -> Mapping[str, Any]:
+        from stoker_plugins.optimizers.estimates import optimizer_facts
+
+        return {"optimizer": optimizer_facts(self.config, situation)}
 
     @hookimpl
     def on_run_start(self, run: Run) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from stoker.data.batches import Collator
+    from stoker.plan.situation import Situation
     from stoker.run.context import Run
     from stoker.train.state import State
 
@@ -28,6 +30,10 @@ class Packing(Plugin[PackingConfig]):
     Config: ClassVar[type[PluginConfig]] = PackingConfig
     provides = ("packing",)
     choices = (Choice("packing", "packed"),)
+
+    @hookimpl
+    def collect_estimates(self, situation: Situation) -> Mapping[str, Any]:
+        return {"packed": True}
 
     @hookimpl
     def patch_model(self, run: Run, model: nn.Module) -> None:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice, Refusal
 from stoker.errors import MissingRequirementError
+from stoker.plan.facts import Quantized
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from stoker.plan.situation import Situation
     from stoker.run.context import Run
     from stoker.train.state import State
 
 
 QUANTIZED = ("nf4", "fp4")
+
+BLOCK = 64
+"""Weights that share a scale, as in the paper."""
+_SCALES_PER_SCALE = 256
+"""Scales of 8 bits that share one of their own, by double quantization."""
 
 
 class QLoraConfig(PluginConfig):
@@ -56,6 +64,19 @@ class QLora(Plugin[QLoraConfig]):
             "Add a table [plugins.lora], or take out [plugins.qlora] to train the whole model.",
         ),
     )
+
+    @hookimpl
+    def collect_estimates(self, situation: Situation) -> Mapping[str, Any]:
+        scale = 1 + 4 / _SCALES_PER_SCALE if self.config.double_quantization else 4
+        # Float32 tables of the 16 levels and, by double quantization, of the 256 of the scales.
+        levels = 16 + 256 if self.config.double_quantization else 16
+        quantized = Quantized(
+            bytes_per_weight=0.5 + scale / BLOCK,
+            block=BLOCK,
+            skipped=tuple(self.config.skip_modules),
+            bytes_per_layer=4.0 * levels,
+        )
+        return {"quantized": quantized}
 
     @hookimpl
     def on_run_start(self, run: Run) -> None:

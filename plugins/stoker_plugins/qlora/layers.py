@@ -10,13 +10,10 @@ from bitsandbytes.nn.modules import Linear4bit, Params4bit
 from torch import Tensor, nn
 
 from stoker.errors import PluginError
+from stoker_plugins.qlora import BLOCK
 
 if TYPE_CHECKING:
     from stoker_plugins.qlora import QLoraConfig
-
-
-BLOCK = 64
-"""Weights that share a scale, as in the paper."""
 
 
 class PackedWeight(Params4bit):

@@ -5,6 +5,7 @@ Rajbhandari et al. 2020 (ZeRO), Ren et al. 2021 (offload to the host), Rajbhanda
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,6 +15,7 @@ from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice, Refusal
 
 if TYPE_CHECKING:
+    from stoker.plan.situation import Situation
     from stoker.recipe.model import Recipe
     from stoker.recipe.problems import Problem
     from stoker.run.context import Outcome, Run
@@ -118,9 +120,10 @@ class Zero(Plugin[ZeroConfig]):
     )
     provides = ("engine",)
     choices = (
-        Choice("engine", "zero-1", {"stage": 1}),
-        Choice("engine", "zero-2", {"stage": 2}),
-        Choice("engine", "zero-3", {"stage": 3}, implies={"weights": "sharded"}),
+        # DeepSpeed does not run on FakeTensor.
+        Choice("engine", "zero-1", {"stage": 1}, needs_memory=True),
+        Choice("engine", "zero-2", {"stage": 2}, needs_memory=True),
+        Choice("engine", "zero-3", {"stage": 3}, implies={"weights": "sharded"}, needs_memory=True),
         # Of two that fit, the first counts: weights in host memory, states on NVMe, say.
         Choice("offload", "nvme", {"offload_optimizer": "nvme"}, example={"nvme_path": "{folder}"}),
         Choice("offload", "nvme", {"offload_parameters": "nvme"}, example={"nvme_path": "{folder}"}),
@@ -156,6 +159,12 @@ class Zero(Plugin[ZeroConfig]):
         from stoker_plugins.zero.checks import option_problems
 
         return option_problems(self.config)
+
+    @hookimpl
+    def collect_estimates(self, situation: Situation) -> Mapping[str, Any]:
+        from stoker_plugins.zero.estimates import sharding_facts
+
+        return sharding_facts(self.config, situation)
 
     @hookimpl
     def on_run_start(self, run: Run) -> None:

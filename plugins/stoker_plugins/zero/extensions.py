@@ -75,6 +75,7 @@ def _build(builder: Any, tell: Callable[[str], None]) -> None:
             tell(f"compiling DeepSpeed's {builder.name}, once on this machine; takes minutes")
         # Torch waits for ever for a lock whose owner was killed; under our own lock nobody owns one.
         (folder / "lock").unlink(missing_ok=True)
+        _leave_out_debug_symbols(builder)
         try:
             builder.load(verbose=False)
         except Exception as error:
@@ -83,6 +84,12 @@ def _build(builder: Any, tell: Callable[[str], None]) -> None:
                 hint=f"Look at the rank's log; `stoker doctor` examines the compilers. To begin anew, "
                 f"remove {folder}.",
             ) from error
+
+
+def _leave_out_debug_symbols(builder: Any) -> None:
+    """They are nine tenths of the files, and cost a quarter of the time."""
+    arguments: Callable[[], list[str]] = builder.cxx_args
+    builder.cxx_args = lambda: [argument for argument in arguments() if argument != "-g"]
 
 
 def _build_folder(name: str) -> Path:

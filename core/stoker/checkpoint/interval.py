@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stoker.run.attempt import ATTEMPT_SECONDS, INTERRUPTIONS, OBSERVED_SECONDS
+from stoker.run.record import ATTEMPT_SECONDS, INTERRUPTIONS, OBSERVED_SECONDS
 
 AUTO = "auto"
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}

@@ -1,0 +1,401 @@
+"""Every strategy, GPU type and number of GPUs that a model can be trained on, ranked by cost or by time.
+
+Strategies are the choices that installed plugins declare on the axes below, as far as the capability
+matrix allows them; nothing here knows a plugin. What a recipe says on other axes stays as it is. Methods
+are compared only where that is asked for: full training, LoRA and QLoRA do not train the same thing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from stoker.capabilities import situation as values_of
+from stoker.dispatch import Hooks
+from stoker.matrix import Classes, Matrix
+from stoker.plan.cost import CostEstimate, Interruptions, estimate_cost
+from stoker.plan.facts import Facts, facts_from
+from stoker.plan.gpus import CPU, Gpu
+from stoker.plan.memory import MemoryEstimate, estimate_memory
+from stoker.plan.prices import Price, PriceTable, find_price
+from stoker.plan.situation import MicroBatch, Situation
+from stoker.plan.time import Load, TimeEstimate, estimate_time
+from stoker.registry import configure_plugin, order_plugins
+
+if TYPE_CHECKING:
+    from stoker.plan.architecture import Architecture
+    from stoker.plugin import Plugin
+
+STRATEGY_AXES = ("engine", "offload", "checkpointing")
+METHOD_AXES = ("method", "quantization")
+GPUS_PER_NODE = 8
+
+Tables = Mapping[str, Mapping[str, Any]]
+MemoryFunction = Callable[[Situation, Facts], MemoryEstimate]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be trained, and on what it may be."""
+
+    architecture: Architecture
+    precision: str
+    batch_size: int
+    """Rows of a step, over all ranks: every candidate keeps it."""
+    micro_batch: Callable[[int], MicroBatch]
+    """The micro-batch of so many rows."""
+    load: Load
+    """Steps and what happens besides; micro-batches, in evaluations too, are each candidate's own."""
+    gpus: Sequence[Gpu]
+    counts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
+    tables: Tables | None = None
+    """The recipe's plugin tables."""
+    mean_micro_batch: Callable[[int], MicroBatch] | None = None
+    """The micro-batch of so many rows that takes the mean time; None: as long as the largest."""
+    evaluation_rows: int = 0
+    compares_methods: bool = False
+    prices: PriceTable | None = None
+    provider: str | None = None
+    interruptions: Interruptions | None = None
+    """Of spot machines; with it, spot prices are compared too."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to train it."""
+
+    values: Mapping[str, str]
+    """Of the axes that were compared."""
+    tables: Tables
+    """Plugin tables to write into the recipe."""
+    gpu: Gpu
+    gpus: int
+    nodes: int
+    micro_batch_rows: int
+    accumulation: int
+    memory: MemoryEstimate
+    time: TimeEstimate
+    cost: CostEstimate | None
+    is_cheapest: bool = False
+    is_fastest: bool = False
+    on_front: bool = False
+    """No other is both cheaper and faster."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether every rank's memory is enough."""
+        return self.memory.fits
+
+    @cached_property
+    def hours(self) -> float:
+        """Of the run, in the middle of the range."""
+        return self.time.run_seconds.mid / 3600
+
+    @cached_property
+    def usd(self) -> float | None:
+        """The cheaper of on-demand and spot, in the middle of the range; None without a price."""
+        spans = (self.cost.on_demand_usd, self.cost.spot_usd) if self.cost else ()
+        return min((span.mid for span in spans if span), default=None)
+
+    @property
+    def to_fill_in(self) -> list[str]:
+        """Keys of `changes` that only the user knows, such as a folder on a fast disk."""
+        return [
+            f"plugins.{name}.{key}"
+            for name, table in self.tables.items()
+            for key, value in table.items()
+            if value == "{folder}"
+        ]
+
+    @property
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """Entries to write into the recipe's tables."""
+        return {
+            "train": {"micro_batch_size": self.micro_batch_rows},
+            "launch": {"gpus_per_node": self.gpus // self.nodes, "nodes": self.nodes},
+            "plugins": {name: dict(table) for name, table in self.tables.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Candidates that fit, the best first."""
+
+    candidates: tuple[Candidate, ...]
+    considered: int
+    """Combinations that were looked at."""
+    too_large: int
+    """Of them, those that need more memory than there is."""
+    refused: Mapping[str, int]
+    """Reasons, with the number of strategies, or types of GPU, that each ruled out."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One cell of the matrix, ready to be asked."""
+
+    values: Mapping[str, str]
+    tables: Tables
+    hooks: Hooks
+    needs_cuda: bool
+
+
+def compare(
+    question: Question,
+    classes: Classes,
+    estimate_memory: MemoryFunction = estimate_memory,
+    *,
+    by: Literal["cost", "time"] = "cost",
+) -> Comparison:
+    """Rank what fits. `classes` are the installed plugins by name.
+
+    By cost, candidates without a price come last, by time. Of strategies that come to the same on a
+    number of GPUs, the one with the fewest plugins stands for all.
+    """
+    refused: dict[str, int] = {}
+    strategies = list(list_strategies(question, classes, refused))
+    question = _without_bf16(question, refused)
+    found: list[Candidate] = []
+    considered = too_large = 0
+    for ranks in question.counts:
+        shapes = _Shapes(question, ranks, estimate_memory)
+        for strategy, gpu in itertools.product(shapes.distinct(strategies), question.gpus):
+            if strategy.needs_cuda and gpu.name == CPU:
+                continue
+            considered += 1
+            candidate = shapes.candidate(strategy, gpu)
+            if candidate is None:
+                too_large += 1
+            else:
+                found.append(candidate)
+    found.sort(key=lambda each: len(each.tables))  # the plainest of those that are equally good
+    ranked = sorted(_marked(found), key=_by_cost if by == "cost" else _by_time)
+    return Comparison(tuple(ranked), considered, too_large, refused, _notes(question, found))
+
+
+def _without_bf16(question: Question, refused: dict[str, int]) -> Question:
+    """The question for GPUs that have the precision's dtype: no other is chosen silently."""
+    if not question.precision.startswith("bf16"):
+        return question
+    able = tuple(gpu for gpu in question.gpus if gpu.has_bf16)
+    if others := [gpu.name for gpu in question.gpus if not gpu.has_bf16]:
+        refused[f"precision {question.precision!r}: {', '.join(others)} have no bf16."] = len(others)
+    return replace(question, gpus=able)
+
+
+def list_strategies(question: Question, classes: Classes, refused: dict[str, int]) -> Iterator[Strategy]:
+    """All allowed combinations of the compared axes, the plainest first; counts reasons in `refused`."""
+    axes = STRATEGY_AXES + (METHOD_AXES if question.compares_methods else ())
+    tables = dict(question.tables or {})
+    own = {name: classes[name] for name in tables}
+    configs = {name: plugin.config for name, plugin in _plugins(tables, classes).items()}
+    stated = values_of(question.precision, own, configs)
+    matrix = Matrix(classes)
+    fixed = {axis: value for axis, value in stated.items() if axis not in axes and axis in matrix.axes}
+    for values in itertools.product(*(matrix.axes[axis] for axis in axes)):
+        cell = matrix.cell({**fixed, **dict(zip(axes, values, strict=True))})
+        if cell.verdict == "refused":
+            refused[cell.reason] = refused.get(cell.reason, 0) + 1
+            continue
+        merged = _merged(tables, cell.tables, classes, axes)
+        yield Strategy(
+            values={axis: cell.values[axis] for axis in axes},
+            tables=merged,
+            hooks=Hooks(_plugins(merged, classes)),
+            needs_cuda=cell.verdict == "needs CUDA",
+        )
+
+
+def _plugins(tables: Tables, classes: Classes) -> dict[str, Plugin[Any]]:
+    """Instances in calling order. Raises `PluginError` for options that are not valid."""
+    order = order_plugins({name: classes[name] for name in tables})
+    return {name: configure_plugin(name, classes[name], tables[name]) for name in order}
+
+
+def _merged(stated: Tables, chosen: Tables, classes: Classes, axes: Iterable[str]) -> Tables:
+    """The recipe's tables with the options of a cell in place of its own on the compared axes."""
+    merged: dict[str, dict[str, Any]] = {}
+    for name, table in stated.items():
+        choices = classes[name].choices
+        is_only_strategy = bool(choices) and all(choice.axis in axes for choice in choices)
+        if name in chosen or not is_only_strategy:
+            compared = {key for choice in choices if choice.axis in axes for key in choice.options}
+            merged[name] = {key: value for key, value in table.items() if key not in compared}
+    for name, table in chosen.items():
+        merged[name] = {**table, **merged.get(name, {})}
+    return merged
+
+
+class _Shapes:
+    """Candidates on one number of GPUs. Facts and memory are asked for once for all types of GPU."""
+
+    def __init__(self, question: Question, ranks: int, estimate_memory: MemoryFunction) -> None:
+        self._question = question
+        self._ranks = ranks
+        self._nodes = math.ceil(ranks / GPUS_PER_NODE)
+        self._estimate_memory = estimate_memory
+        self._rows = _row_counts(question.batch_size, ranks) if ranks % self._nodes == 0 else []
+        self._facts: dict[int, tuple[Facts, Facts]] = {}
+        self._prices = {gpu.name: _prices(question, gpu) for gpu in question.gpus}
+        self._memory: dict[tuple[int, int], tuple[float, MemoryEstimate]] = {}
+
+    def distinct(self, strategies: Iterable[Strategy]) -> list[Strategy]:
+        """Those that differ in their facts, at the smallest micro-batch; of equal ones the first."""
+        found: list[Strategy] = []
+        seen: list[Facts] = []
+        for strategy in strategies if self._rows and self._question.gpus else ():
+            facts = self._facts_of(strategy, self._situation(self._question.gpus[0], self._rows[-1]))
+            if facts not in seen:
+                seen.append(facts)
+                found.append(strategy)
+        return found
+
+    def candidate(self, strategy: Strategy, gpu: Gpu) -> Candidate | None:
+        """With the largest micro-batch that fits; None where not even one row does."""
+        place = bisect_left(
+            self._rows,
+            True,
+            key=lambda rows: self._memory_of(strategy, gpu, rows)[0] <= gpu.memory_bytes,
+        )
+        if place == len(self._rows):
+            return None
+        return self._complete(strategy, self._situation(gpu, self._rows[place]), self._rows[place])
+
+    def _situation(self, gpu: Gpu, rows: int) -> Situation:
+        question = self._question
+        return Situation(
+            architecture=question.architecture,
+            precision=question.precision,
+            micro_batch=question.micro_batch(rows),
+            gpu=gpu,
+            ranks=self._ranks,
+            nodes=self._nodes,
+            accumulation=question.batch_size // (rows * self._ranks),
+        )
+
+    def _facts_of(self, strategy: Strategy, situation: Situation) -> Facts:
+        """Asked for the smallest and the largest micro-batch; for others only where those differ."""
+        if id(strategy) not in self._facts:
+            ends = [self._situation(situation.gpu, rows) for rows in (self._rows[-1], self._rows[0])]
+            self._facts[id(strategy)] = (_ask(strategy, ends[0]), _ask(strategy, ends[1]))
+        smallest, largest = self._facts[id(strategy)]
+        return smallest if smallest == largest else _ask(strategy, situation)
+
+    def _memory_of(self, strategy: Strategy, gpu: Gpu, rows: int) -> tuple[float, MemoryEstimate]:
+        """With its total."""
+        key = id(strategy), rows
+        if key not in self._memory:
+            situation = self._situation(gpu, rows)
+            memory = self._estimate_memory(situation, self._facts_of(strategy, situation))
+            self._memory[key] = memory.total, memory
+        return self._memory[key]
+
+    def _complete(self, strategy: Strategy, situation: Situation, rows: int) -> Candidate:
+        question = self._question
+        facts = self._facts_of(strategy, situation)
+        _, memory = self._memory_of(strategy, situation.gpu, rows)
+        evaluated = math.ceil(question.evaluation_rows / (rows * self._ranks))
+        mean = question.mean_micro_batch(rows) if question.mean_micro_batch else None
+        load = replace(question.load, micro_batch=mean, evaluation_micro_batches=evaluated)
+        time = estimate_time(situation, facts, load)
+        return Candidate(
+            values=strategy.values,
+            tables=strategy.tables,
+            gpu=situation.gpu,
+            gpus=self._ranks,
+            nodes=self._nodes,
+            micro_batch_rows=rows,
+            accumulation=situation.accumulation,
+            memory=replace(memory, capacity=situation.gpu.memory_bytes),
+            time=time,
+            cost=self._cost(time, situation.gpu),
+        )
+
+    def _cost(self, time: TimeEstimate, gpu: Gpu) -> CostEstimate | None:
+        question = self._question
+        if question.prices is None:
+            return None
+        on_demand, spot = self._prices[gpu.name]
+        return estimate_cost(
+            time,
+            self._ranks,
+            on_demand=on_demand,
+            spot=spot,
+            interruptions=question.interruptions,
+            machines=self._nodes,
+        )
+
+
+def _ask(strategy: Strategy, situation: Situation) -> Facts:
+    return facts_from(strategy.hooks.collect_mapping("collect_estimates", situation=situation))
+
+
+def _prices(question: Question, gpu: Gpu) -> tuple[Price | None, Price | None]:
+    """On demand, and where interruptions are expected as spot."""
+    if question.prices is None:
+        return None, None
+    on_demand = find_price(gpu.name, question.provider, prices=question.prices)
+    if not question.interruptions:
+        return on_demand, None
+    return on_demand, find_price(gpu.name, question.provider, spot=True, prices=question.prices)
+
+
+def _row_counts(batch_size: int, ranks: int) -> list[int]:
+    """Rows of a micro-batch that divide the batch and leave no rank idle, the largest first."""
+    return [rows for rows in range(batch_size // ranks, 0, -1) if batch_size % (rows * ranks) == 0]
+
+
+def _marked(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """With the cheapest, the fastest, and the front between them."""
+    cheapest = min((each.usd for each in candidates if each.usd is not None), default=None)
+    fastest = min((each.hours for each in candidates), default=None)
+    front = _front(candidates)
+    marked = []
+    for candidate in candidates:
+        is_cheapest = candidate.usd is not None and candidate.usd == cheapest
+        is_fastest = candidate.hours == fastest
+        if is_cheapest or is_fastest or id(candidate) in front:
+            candidate = replace(
+                candidate,
+                is_cheapest=is_cheapest,
+                is_fastest=is_fastest,
+                on_front=id(candidate) in front,
+            )
+        marked.append(candidate)
+    return marked
+
+
+def _front(candidates: Sequence[Candidate]) -> set[int]:
+    """Identities of those that no other beats in dollars and in hours."""
+    priced = [(each.hours, each.usd, each) for each in candidates if each.usd is not None]
+    front: set[int] = set()
+    best = (math.inf, math.inf)
+    for hours, usd, candidate in sorted(priced, key=lambda each: each[:2]):
+        if usd < best[1] or (hours, usd) == best:
+            best = hours, usd
+            front.add(id(candidate))
+    return front
+
+
+def _by_cost(candidate: Candidate) -> tuple[float, float]:
+    return math.inf if candidate.usd is None else candidate.usd, candidate.hours
+
+
+def _by_time(candidate: Candidate) -> tuple[float, float]:
+    return candidate.hours, math.inf if candidate.usd is None else candidate.usd
+
+
+def _notes(question: Question, found: Sequence[Candidate]) -> tuple[str, ...]:
+    notes = []
+    if question.compares_methods:
+        notes.append("compare: full training, LoRA and QLoRA do not train the same thing.")
+    unpriced = sorted({each.gpu.name for each in found if question.prices and each.usd is None})
+    if unpriced:
+        notes.append(f"compare: no price is known for {', '.join(unpriced)}.")
+    return tuple(notes)

@@ -1,0 +1,366 @@
+"""Puts a plan together: a recipe on so many GPUs of a type. Torch-free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import TYPE_CHECKING
+
+from stoker.capabilities import situation as capability_values
+from stoker.checkpoint.interval import parse_interval
+from stoker.data.epochs import num_steps
+from stoker.dispatch import Hooks
+from stoker.errors import StokerError, UsageError
+from stoker.plan.architecture import Architecture, read_architecture
+from stoker.plan.attained import attained
+from stoker.plan.cost import CostEstimate, Interruptions, estimate_cost
+from stoker.plan.dataset import DataEstimate, estimate_data
+from stoker.plan.facts import Facts, facts_from
+from stoker.plan.gpus import CPU, Gpu
+from stoker.plan.history import calibration_for, machine_alone
+from stoker.plan.machine import read_machine
+from stoker.plan.memory import MemoryEstimate, estimate_memory
+from stoker.plan.model_config import model_config
+from stoker.plan.prices import Price, PriceTable, find_price, given_price
+from stoker.plan.situation import MicroBatch, Situation
+from stoker.plan.time import Calibration, Load, Span, TimeEstimate, estimate_time
+from stoker.plan.trained import trained_set
+from stoker.registry import make_plugins
+
+if TYPE_CHECKING:
+    from stoker.recipe.model import Recipe
+
+
+@dataclass(frozen=True)
+class Target:
+    """The machines that a plan is for."""
+
+    gpu: Gpu
+    gpus: int = 1
+    """On all nodes."""
+    nodes: int = 1
+    provider: str | None = None
+    """Whose prices; None: the user's own, else the cheapest that is known."""
+    prices: PriceTable = field(default_factory=lambda: PriceTable(()))
+
+    def at(self, price: Price) -> Target:
+        """The same at a price that stands for all others of its type of GPU."""
+        others = tuple(each for each in self.prices.prices if each.gpu != price.gpu)
+        return replace(self, prices=PriceTable((price, *others), self.prices.warnings))
+
+    def at_recipes_price(self, recipe: Recipe) -> Target:
+        """The same at the price that a plugin of the recipe keeps accounts by, where one does."""
+        from stoker.run.budget import find_tariff  # it brings much of `stoker.run` along
+
+        try:
+            tariff = find_tariff(recipe)
+        except StokerError:
+            return self  # there is no such price for this machine: a run says so
+        if tariff is None:
+            return self
+        return self.at(given_price(self.gpu.name, tariff.usd_per_gpu_hour, tariff.source))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run needs and takes. `time` is None where the number of steps or tokens is not known."""
+
+    name: str
+    model: str
+    architecture: Architecture
+    target: Target
+    values: Mapping[str, str]
+    """One value for each axis of the capability matrix: engine, method, precision ..."""
+    situation: Situation
+    facts: Facts
+    data: DataEstimate | None
+    memory: MemoryEstimate
+    time: TimeEstimate | None
+    cost: CostEstimate | None
+    uncalibrated_step_seconds: float | None
+    """By what is known of the GPU alone, before earlier runs correct it."""
+    machine: float
+    """Which measurement of the machine that goes by; 0: none."""
+    steps: int | None
+    tokens: Span | None
+    """Of the whole run, padding left out."""
+    assumptions: tuple[str, ...]
+    findings: tuple[str, ...]
+
+    @property
+    def trained_parameters(self) -> int:
+        """Elements that the optimizer updates."""
+        return trained_set(self.architecture, self.facts).elements
+
+    @property
+    def fits(self) -> bool:
+        """Whether the peak is below what the GPU offers."""
+        return self.memory.fits
+
+
+def make_plan(recipe: Recipe, target: Target, hooks: Hooks | None = None) -> Plan:
+    """The plan of a checked recipe on `target`.
+
+    Raises `UsageError` for a model of which nothing is known, and for ranks that nodes do not divide.
+    """
+    if target.gpus % target.nodes:
+        raise UsageError(
+            f"{target.gpus} GPUs cannot be spread evenly over {target.nodes} nodes.",
+            hint="--gpus is the number on all nodes together.",
+        )
+    hooks = hooks or Hooks(make_plugins(recipe.plugins))
+    architecture = read_architecture(model_config(recipe, hooks))
+    data = estimate_data(recipe)
+    situation = _situation(recipe, architecture, target, data, packed=False)
+    facts = _ask(hooks, situation)
+    if facts.packed:
+        situation = _situation(recipe, architecture, target, data, packed=True)
+        facts = _ask(hooks, situation)
+    memory = estimate_memory(situation, facts, keep=recipe.checkpoint.keep)
+    values = _values(recipe, hooks)
+    steps = _steps(recipe, data)
+    tokens = _tokens(recipe, data, steps)
+    time = uncalibrated = None
+    if steps is not None:
+        load = load_of(recipe, situation, facts, data, steps)
+        machine = machine_alone(situation, attained(target.gpu.name).spread)
+        uncalibrated = estimate_time(situation, facts, load, machine)
+        calibration = calibration_for(situation, values) or machine
+        time = estimate_time(situation, facts, load, calibration)
+        time = _with_checkpoints(recipe, situation, facts, load, time, calibration)
+    cost = _cost(recipe, target, memory, time, tokens)
+    measured = read_machine(target.gpu.name)
+    return Plan(
+        name=recipe.run.name,
+        model=recipe.model.path,
+        architecture=architecture,
+        target=target,
+        values=values,
+        situation=situation,
+        facts=facts,
+        data=data,
+        memory=memory,
+        time=time,
+        cost=cost,
+        machine=measured.t if measured else 0.0,
+        uncalibrated_step_seconds=uncalibrated.step_seconds.mid if uncalibrated else None,
+        steps=steps,
+        tokens=tokens,
+        assumptions=_assumptions(recipe, situation, data, memory, time, cost),
+        findings=(*_findings(architecture, target, memory, data), *_price_findings(target)),
+    )
+
+
+def _ask(hooks: Hooks, situation: Situation) -> Facts:
+    return facts_from(hooks.collect_mapping("collect_estimates", situation=situation))
+
+
+def values_of(recipe: Recipe) -> dict[str, str]:
+    """The recipe's value on each axis of the capability matrix."""
+    return _values(recipe, Hooks(make_plugins(recipe.plugins)))
+
+
+def _values(recipe: Recipe, hooks: Hooks) -> dict[str, str]:
+    classes = {name: type(plugin) for name, plugin in hooks.plugins.items()}
+    configs = {name: plugin.config for name, plugin in hooks.plugins.items()}
+    return capability_values(recipe.train.precision, classes, configs)
+
+
+# -- micro-batches --------------------------------------------------------------------------------
+
+
+def _situation(
+    recipe: Recipe,
+    architecture: Architecture,
+    target: Target,
+    data: DataEstimate | None,
+    *,
+    packed: bool,
+) -> Situation:
+    train = recipe.train
+    micro_batches = math.ceil(train.batch_size / train.micro_batch_size)
+    rows = min(train.micro_batch_size, train.batch_size)
+    return Situation(
+        architecture=architecture,
+        precision=train.precision,
+        micro_batch=largest_micro_batch(recipe, data, rows, packed=packed),
+        gpu=target.gpu,
+        ranks=target.gpus,
+        nodes=target.nodes,
+        accumulation=math.ceil(micro_batches / target.gpus),
+    )
+
+
+def largest_micro_batch(
+    recipe: Recipe, data: DataEstimate | None, rows: int, *, packed: bool
+) -> MicroBatch:
+    """The micro-batch that takes most memory, of those that are to be expected."""
+    length = recipe.data.sequence_length
+    longest = data.longest if data else length
+    most_supervised = data.most_supervised if data else length - 1
+    if not packed:
+        return MicroBatch(rows, longest, rows * most_supervised, longest)
+    draws = data.epoch_rows * (recipe.train.epochs or 1) / rows if data else math.inf
+    positions = math.ceil(data.largest_sum(rows, draws)) if data else rows * length
+    return MicroBatch(1, positions, min(positions - 1, rows * most_supervised), longest)
+
+
+def mean_micro_batch(data: DataEstimate, rows: int, *, packed: bool) -> MicroBatch:
+    """The micro-batch that takes the mean time."""
+    supervised = max(1, round(rows * data.supervised_per_row))
+    if packed:
+        positions = max(2, round(rows * data.tokens_per_row))
+        return MicroBatch(1, positions, supervised, max(1, round(data.tokens_per_row)))
+    positions = max(2, round(data.expected_longest(rows)))
+    return MicroBatch(rows, positions, supervised, positions)
+
+
+# -- time -----------------------------------------------------------------------------------------
+
+
+def _steps(recipe: Recipe, data: DataEstimate | None) -> int | None:
+    if recipe.train.steps is not None:
+        return recipe.train.steps
+    if data is None:
+        return None
+    return num_steps(recipe.train, data.epoch_rows / recipe.train.batch_size)
+
+
+def load_of(
+    recipe: Recipe, situation: Situation, facts: Facts, data: DataEstimate | None, steps: int
+) -> Load:
+    """What the run does in so many steps: mean micro-batches, and evaluations."""
+    train = recipe.train
+    rows = min(train.micro_batch_size, train.batch_size)
+    evaluations = 0
+    evaluation_micro_batches = 0.0
+    if data and data.evaluation_rows:
+        evaluations = 1 + math.ceil(steps / (train.evaluate_every or steps))
+        evaluation_micro_batches = math.ceil(data.evaluation_rows / rows / situation.ranks)
+    return Load(
+        steps=steps,
+        micro_batch=mean_micro_batch(data, rows, packed=facts.packed) if data else None,
+        tokens_per_step=train.batch_size * data.tokens_per_row if data else None,
+        evaluations=evaluations,
+        evaluation_micro_batches=evaluation_micro_batches,
+        error=data.error if data else 0.0,
+    )
+
+
+_MOST_CHECKPOINTS = 100_000
+
+
+def _with_checkpoints(
+    recipe: Recipe,
+    situation: Situation,
+    facts: Facts,
+    load: Load,
+    time: TimeEstimate,
+    calibration: Calibration | None,
+) -> TimeEstimate:
+    """The same time with the checkpoints that fall into it; `auto` counts as every ten minutes."""
+    interval = parse_interval(recipe.checkpoint.every)
+    if interval.steps:
+        number = load.steps // interval.steps
+    else:
+        number = int(time.run_seconds.mid // (interval.seconds or 600.0))
+    load = replace(load, checkpoints=2 + min(number, _MOST_CHECKPOINTS))
+    return estimate_time(situation, facts, load, calibration)
+
+
+# -- cost -----------------------------------------------------------------------------------------
+
+DISK_BANDWIDTH = 1e9
+"""Bytes a second that a checkpoint is written with: a network disk of a cloud, an order of magnitude."""
+
+
+def _cost(
+    recipe: Recipe,
+    target: Target,
+    memory: MemoryEstimate,
+    time: TimeEstimate | None,
+    tokens: Span | None,
+) -> CostEstimate | None:
+    """None where time or any price is unknown."""
+    on_demand, spot = (_price(target, spot=each) for each in (False, True))
+    if time is None or (on_demand is None and spot is None):
+        return None
+    commit = memory.disk_bytes / (recipe.checkpoint.keep + 1) / DISK_BANDWIDTH
+    mean = recipe.checkpoint.hours_between_interruptions * 3600
+    return estimate_cost(
+        time,
+        target.gpus,
+        on_demand=on_demand,
+        spot=spot,
+        interruptions=Interruptions(mean_seconds=mean, commit_seconds=commit),
+        machines=target.nodes,
+        tokens=tokens.mid if tokens else 0.0,
+    )
+
+
+def _price(target: Target, *, spot: bool) -> Price | None:
+    return find_price(target.gpu.name, target.provider, spot=spot, prices=target.prices)
+
+
+def _price_findings(target: Target) -> tuple[str, ...]:
+    prices = [price for spot in (False, True) if (price := _price(target, spot=spot))]
+    old = [warning for price in prices if (warning := price.warning(date.today()))]
+    return (*dict.fromkeys(old), *target.prices.warnings)
+
+
+def _tokens(recipe: Recipe, data: DataEstimate | None, steps: int | None) -> Span | None:
+    """Tokens that a run trains on: rows times the tokens of a row."""
+    if data is None or steps is None:
+        return None
+    tokens = steps * recipe.train.batch_size * data.tokens_per_row
+    return Span(tokens * (1 - data.error), tokens, tokens * (1 + data.error))
+
+
+# -- words ----------------------------------------------------------------------------------------
+
+
+FROM_FIRST_STEP = "time: from the first step on; loading, tokenising and compiling come before."
+
+
+def _assumptions(
+    recipe: Recipe,
+    situation: Situation,
+    data: DataEstimate | None,
+    memory: MemoryEstimate,
+    time: TimeEstimate | None,
+    cost: CostEstimate | None,
+) -> tuple[str, ...]:
+    batch = situation.micro_batch
+    size = f"{batch.rows} x {batch.positions:,} positions, {batch.supervised:,} of them supervised"
+    said = [f"memory: the largest micro-batch, {size}"]
+    if data is not None:
+        said.append(data.how)
+    elif recipe.train.steps is not None:
+        said.append("data: not counted; every row is taken to be as long as data.sequence_length")
+    said += memory.notes
+    if time is not None:
+        said += [*time.notes, FROM_FIRST_STEP]
+    return (*said, *(cost.notes if cost else ()))
+
+
+def _findings(
+    architecture: Architecture, target: Target, memory: MemoryEstimate, data: DataEstimate | None
+) -> tuple[str, ...]:
+    found = []
+    if architecture.is_guess:
+        found.append(
+            f"model_type {architecture.model_type!r} is not known: read as a Llama of these sizes; "
+            "`--measure` builds it."
+        )
+    if data is None:
+        found.append("the data are not known here: `--count` tokenises them, and tells tokens and time.")
+    if not memory.fits:
+        over = memory.total - memory.capacity
+        found.append(
+            f"it does not fit: {over / 1e9:,.1f} GB too much on each GPU at the {memory.peak_moment}."
+        )
+    elif memory.total > 0.95 * memory.capacity and target.gpu.name != CPU:
+        found.append("it fits with less than 5 % to spare: a longer row may end the run.")
+    return tuple(found)
