@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from stoker.recipe.paths import plugin_of
 from stoker.recipe.problems import did_you_mean
 from stoker.recipe.words import toml_text
 from stoker.registry import installed_plugins
+from stoker.scaffold.settings import Setting, put_settings
 from stoker.scaffold.templates import Template
 from stoker.scaffold.values import Values, checked_name, data_format_of, written_path
 
@@ -26,10 +27,17 @@ EVAL_FRACTION = 0.05
 """Share of a user's own rows that is held out."""
 
 
-def fill(template: Template, values: Values, folder: Path) -> str:
-    """The text of a recipe that will lie in `folder`.
+def fill(
+    template: Template,
+    values: Values,
+    folder: Path,
+    settings: Iterable[Setting] = (),
+    heading: Iterable[str] = (),
+) -> str:
+    """The text of a recipe that will lie in `folder`, with `settings` put over the template's.
 
-    Raises `UsageError` for values that cannot be, `PluginError` for a template that is broken.
+    `heading` are lines that take the place of the template's summary. Raises `UsageError` for values
+    that cannot be, `PluginError` for a template that is broken.
     """
     document = _parse(template)
     _put(_table(template, document, "run"), "name", checked_name(values.name))
@@ -42,7 +50,12 @@ def fill(template: Template, values: Values, folder: Path) -> str:
         _put_data(_table(template, document, "data"), values.data, values.data_format, folder)
     elif values.data_format is not None:
         raise UsageError("--format says how --data is laid out.", hint="Add --data PATH.")
-    return _with_plugins(document, [values.model, values.data])
+    settings = list(settings)
+    stated = {each.key.split(".")[1] for each in settings if each.key.startswith("plugins.")}
+    provided = _tables_of_providers(document, [values.model, values.data], stated)
+    text = put_settings(document, settings) + provided
+    lines = "".join(f"# {line}".rstrip() + "\n" for line in heading)
+    return text.replace(f"# {template.summary}\n", lines, 1) if lines else text
 
 
 def _parse(template: Template) -> TOMLDocument:
@@ -102,8 +115,11 @@ def _hold_out(data: AbstractTable) -> None:
     data["eval_fraction"] = share
 
 
-def _with_plugins(document: TOMLDocument, paths: list[str | None]) -> str:
-    """The text, with a table for each plugin that provides one of the paths."""
+def _tables_of_providers(document: TOMLDocument, paths: list[str | None], stated: set[str]) -> str:
+    """A table for each plugin that provides one of the paths; one that is there is switched on.
+
+    Tables of `stated` plugins come with the settings.
+    """
     tables: Any = document.get("plugins", {})
     added: dict[str, str] = {}
     for path in paths:
@@ -115,6 +131,6 @@ def _with_plugins(document: TOMLDocument, paths: list[str | None]) -> str:
             raise UsageError(f"{path!r}: no plugin called {plugin!r} is installed.", hint=hint)
         if plugin in tables:
             tables[plugin].pop("enabled", None)
-        else:
+        elif plugin not in stated:
             added.setdefault(plugin, f"\n[plugins.{plugin}]\n")
-    return document.as_string().rstrip("\n") + "\n" + "".join(added.values())
+    return "".join(added.values())

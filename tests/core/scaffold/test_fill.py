@@ -12,6 +12,7 @@ import pytest
 
 from stoker.errors import PluginError, UsageError
 from stoker.scaffold.fill import fill
+from stoker.scaffold.settings import Setting
 from stoker.scaffold.templates import Template
 from stoker.scaffold.values import Values, legal_name
 
@@ -28,10 +29,11 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fill:
     (tmp_path / "books").mkdir()
     (tmp_path / "books" / "a.txt").write_text("Once upon a time.")
 
-    def call(text: str = TEMPLATE, name: str = "mine", **values: str) -> str:
+    def call(text: str = TEMPLATE, name: str = "mine", settings=(), heading=(), **values: str) -> str:
         path = tmp_path / "template.toml"
         path.write_text(text)
-        return fill(Template(path), Values(name=name, **values), tmp_path / "recipes")
+        stated = Values(name=name, **values)
+        return fill(Template(path), stated, tmp_path / "recipes", settings, heading)
 
     return call
 
@@ -175,3 +177,15 @@ def test_a_broken_template_is_named(make, text, said):
 )
 def test_a_legal_name_is_close_to_what_it_is_made_of(text, name):
     assert legal_name(text) == name
+
+
+def test_a_heading_takes_the_place_of_the_summary(make):
+    text = make(name="x", heading=["Mine,", "", "with reasons."])
+    summary = TEMPLATE.splitlines()[0]
+    assert text == TEMPLATE.replace(f"{summary}\n", "# Mine,\n#\n# with reasons.\n", 1)
+
+
+def test_settings_of_a_plugin_that_provides_the_model_make_its_only_table(make):
+    text = make(model="demo:tiny-llama", settings=[Setting("plugins.demo.max_train_rows", 5)])
+    assert tomllib.loads(text)["plugins"]["demo"] == {"max_train_rows": 5}
+    assert text.count("[plugins.demo]") == 1
