@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from stoker import hookspecs
-from stoker.errors import PluginError, StokerError
+from stoker.errors import MissingRequirementError, PluginError, StokerError
 from stoker.plugin import Plugin
 
 STAGE_HOOKS = frozenset({"patch_model", "adapt_model", "checkpoint_activations", "compile_model"})
@@ -32,6 +32,13 @@ def hook_kind(name: str) -> str:
 
 BUILDING = frozenset({"stage", "own", "collect"})
 """Kinds whose results make the run what it is: a raise in them is fatal whatever the policy."""
+
+
+def _is_fatal(hook: str, error: Exception) -> bool:
+    """Whatever the policy: what builds the run, and what is not installed, while nothing is paid for."""
+    missing = hook == "on_run_start" and isinstance(error, MissingRequirementError)
+    return missing or hook_kind(hook) in BUILDING
+
 
 HOOK_NAMES = tuple(
     name
@@ -98,7 +105,7 @@ class Hooks:
             try:
                 results.append((implementation.plugin_name, implementation(arguments)))
             except Exception as error:
-                if implementation.plugin.failure_policy != "degrade" or hook_kind(hook) in BUILDING:
+                if implementation.plugin.failure_policy != "degrade" or _is_fatal(hook, error):
                     raise
                 self._leave_out(implementation.plugin_name, hook, error)
         return results

@@ -77,6 +77,12 @@ class MissingRequirementError(StokerError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class OverBudgetError(StokerError):
+    """The run has used up what it may spend; what was trained has been saved."""
+
+    exit_code = ExitCode.OVER_BUDGET
+
+
 class NonFiniteError(StokerError):
     """Loss or gradients became NaN or infinite."""
 

@@ -14,6 +14,9 @@ order it saw with this block, line by line.
     describe_model(recipe)                      the config.json of a model that the plugin provides
     collect_estimates(situation)
 
+    # without torch: before a launch, and by whoever keeps the run's ledger
+    make_tariff(recipe)                         what an hour of a GPU costs, and what may be spent
+
     # on every rank: data first, so that nothing slow happens while a process group waits
     on_run_start(run)
     make_model_files(run)                       a name the plugin provides -> a Hugging Face directory
@@ -47,6 +50,7 @@ order it saw with this block, line by line.
         on_step_end(state, metrics)             device tensors: reading one is a synchronisation
         on_log(state, rows)                     host numbers, at log points only
         collect_notices(run)                    here, before the first step, and while evaluating
+        collect_limits(run)                     the same: save, and end in exit code 4
         should_evaluate(state)                  the answer counts one step later between log points
         should_checkpoint(state)
         should_stop(state)
@@ -114,6 +118,7 @@ if TYPE_CHECKING:
     from stoker.recipe.model import Recipe
     from stoker.recipe.problems import Problem
     from stoker.run.context import Outcome, Run
+    from stoker.run.ledger import Tariff
     from stoker.run.notices import Notice
     from stoker.train.engine import Engine
     from stoker.train.loss import Loss
@@ -155,6 +160,14 @@ def collect_estimates(situation: Situation) -> Mapping[str, Any]:
     raise AssertionError("a specification is never called")
 
 
+@hookspec
+def make_tariff(recipe: Recipe) -> Tariff | None:
+    """Return what an hour of a GPU costs, and how much the run may spend. Default: no accounts are kept.
+
+    Asked before anything is started, without torch: raise a `StokerError` where no price is known.
+    """
+
+
 # -- start-up, on every rank --------------------------------------------------------------------
 
 
@@ -170,6 +183,16 @@ def collect_notices(run: Run) -> Notice | None:
     Asked on every rank before the first step, at every boundary between steps, and between the batches
     of an evaluation: answer at once, from what a thread of your own has found. The same answer may be
     given for ever; all ranks leave, or save, at the same boundary after it is given on one of them.
+    """
+
+
+@hookspec
+def collect_limits(run: Run) -> str | None:
+    """Say, in words, that the run has used up what it was allowed: "the budget of $5.00 is spent".
+
+    Asked where `collect_notices` is, and to be answered as quickly. All ranks then leave at the same
+    boundary, saved, and the run ends in exit code 4; one whose last step is done is done all the same.
+    Between log points the answer counts one step later, so say it one step early there.
     """
 
 

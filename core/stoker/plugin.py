@@ -79,7 +79,8 @@ class Plugin(Generic[ConfigT]):
     """`degrade`: a raise is reported once and the plugin is left out from then on.
 
     In hooks that notify or vote, and in `save_state` and `load_state`. What builds the run
-    (`collect_*`, `make_*`, the stages) is always fatal: ranks may not differ.
+    (`collect_*`, `make_*`, the stages) is always fatal: ranks may not differ. So is a
+    `MissingRequirementError` in `on_run_start`: what cannot work here is said before it costs anything.
     """
 
     def __init__(self, config: ConfigT) -> None:

@@ -133,3 +133,42 @@ def test_a_recipe_that_never_measures_it_is_refused(data: Any, hint: str) -> Non
 def test_a_recipe_that_measures_it_is_fine() -> None:
     plugin = EarlyStopping(EarlyStoppingConfig())
     assert plugin.collect_problems(recipe(every=5, eval_fraction=0.1)) == []
+
+
+ENDS_EARLY = [
+    "train.steps=40",
+    "train.learning_rate=0.3",
+    "train.schedule=constant",
+    "train.warmup=0",
+    "train.evaluate_every=1",
+]
+
+
+def saying_of_the_end(fit: Any) -> str:
+    return next(e["message"] for e in fit.of_kind("note") if e["message"].startswith("stopped at step"))
+
+
+def test_a_run_that_ends_early_says_how_long_it_would_have_gone_on(tmp_path: Path) -> None:
+    fit = tiny_fit(tmp_path, {"early_stopping": {"patience": 2}}, ENDS_EARLY)
+    said = saying_of_the_end(fit)
+    assert said.startswith(f"stopped at step {fit.outcome.step} of 40, eval_loss was best at step ")
+    assert said.endswith(" not trained")
+
+
+def test_a_run_with_a_price_says_what_was_not_spent(tmp_path: Path) -> None:
+    """At a dollar a second, each step that is left has its price at the pace of those that were done."""
+    plugins = {"early_stopping": {"patience": 2}, "cost": {"usd_per_gpu_hour": 3600.0}}
+    fit = tiny_fit(tmp_path, plugins, ENDS_EARLY)
+    said = float(saying_of_the_end(fit).rpartition("about $")[2].removesuffix(" not spent"))
+    steps = sum(event["step_seconds"] for event in fit.of_kind("step"))
+    evaluations = sum(event["seconds"] for event in fit.of_kind("evaluate") if event["step"])
+    left = 40 - fit.outcome.step
+    assert said == pytest.approx((steps + evaluations) / fit.outcome.step * left, abs=0.01)
+
+
+def test_a_run_that_is_done_as_patience_ends_has_saved_nothing(tmp_path: Path) -> None:
+    fit = tiny_fit(tmp_path, {"early_stopping": {"patience": 2}}, ENDS_EARLY)
+    last = [f"train.steps={fit.outcome.step}", *ENDS_EARLY[1:]]
+    done = tiny_fit(tmp_path, {"early_stopping": {"patience": 2}}, last)
+    assert done.outcome.step == fit.outcome.step
+    assert not [e for e in done.of_kind("note") if e["message"].startswith("stopped at")]

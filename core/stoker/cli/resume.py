@@ -18,6 +18,7 @@ from stoker.cli.run_options import (
 )
 from stoker.errors import UsageError
 from stoker.registry import make_plugins
+from stoker.run.budget import find_tariff, refuse_over_budget
 from stoker.run.changes import change_recipe, list_changes
 from stoker.run.directory import RunDirectory, find_run
 from stoker.run.record import ACTIVE_STATES
@@ -76,6 +77,8 @@ def command(
             # With --json, standard output is for events.
             click.echo(change.render(), err=as_json)
     topology = make_topology(recipe, nproc, nnodes, node_rank, rendezvous)
+    tariff = find_tariff(recipe)
+    refuse_over_budget(directory, tariff)
 
     def apply() -> None:
         if overrides or allowed:
@@ -86,7 +89,15 @@ def command(
             click.echo(f"left out: {describe_skips(read_skips(record))}", err=as_json)
 
     sys.exit(
-        start_and_attend(directory, topology, detach=detach, plain=plain, as_json=as_json, change=apply)
+        start_and_attend(
+            directory,
+            topology,
+            detach=detach,
+            plain=plain,
+            as_json=as_json,
+            change=apply,
+            tariff=tariff,
+        )
     )
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,8 +23,9 @@ from stoker.cli.run_options import (
 from stoker.recipe.data_checks import DataInspector
 from stoker.recipe.loading import load_recipe
 from stoker.recipe.model import Recipe
+from stoker.run.budget import find_tariff, refuse_over_budget
 from stoker.run.launch import launch_node
-from stoker.run.naming import Choice, choose_run, open_for_run
+from stoker.run.naming import Choice, choose_run, open_chosen
 from stoker.run.ranks import Topology
 from stoker.run.restarts import refuse_on_several_nodes
 from stoker.run.watching import relative
@@ -66,14 +68,29 @@ def command(
 
         sys.exit(run_under_launcher(loaded, fresh=fresh))
     topology = make_topology(loaded, nproc, nnodes, node_rank, rendezvous)
-    parent = Path(loaded.run.directory)
-    if dry_run:
-        describe(loaded, choose_run(parent, loaded, fresh, say_aside), topology, as_json)
-    elif topology.node_rank > 0:
+    if topology.node_rank > 0 and not dry_run:
         sys.exit(attend_node(loaded, topology))
-    else:
-        directory, _ = open_for_run(parent, loaded, fresh, say_aside)
-        sys.exit(start_and_attend(directory, topology, detach=detach, plain=plain, as_json=as_json))
+    tariff = find_tariff(loaded)
+    choice = choose_run(Path(loaded.run.directory), loaded, fresh, say_aside)
+    if choice.resume:
+        refuse_over_budget(choice.directory, tariff)
+    if dry_run:
+        describe(loaded, choice, topology, as_json)
+        return
+    for change in choice.changes:
+        # With --json, standard output is for events.
+        click.echo(change.render(), err=as_json)
+    sys.exit(
+        start_and_attend(
+            open_chosen(choice, loaded),
+            topology,
+            detach=detach,
+            plain=plain,
+            as_json=as_json,
+            change=partial(choice.adopt, loaded),
+            tariff=tariff,
+        )
+    )
 
 
 def started_by_other_launcher(environment: Mapping[str, str] = os.environ) -> bool:

@@ -20,6 +20,7 @@ from stoker.errors import ExitCode, StokerError
 from stoker.run.directory import DEFAULT_PARENT, RunDirectory
 from stoker.run.interrupts import PASSED_SIGNALS, Repeats
 from stoker.run.launch import Launched, launch
+from stoker.run.ledger import Tariff
 from stoker.run.progress import View, make_view
 from stoker.run.ranks import INSIST_SIGNAL, Topology
 from stoker.run.record import ACTIVE_STATES, RunRecord
@@ -85,13 +86,15 @@ def start_and_attend(
     plain: bool,
     as_json: bool,
     change: Callable[[], None] = lambda: None,
+    tariff: Tariff | None = None,
 ) -> int:
     """Launch a run and, unless detached, watch it to its end. Returns the exit code of the command.
 
-    `change` is called while nobody else can start the run, to change its recipe.
+    `change` is called while nobody else can start the run, to change its recipe. With a `tariff` the
+    run's ledger is kept.
     """
     attempt = directory.read_record().attempt + 1
-    launched = launch(directory, topology, foreground=not detach, change=change)
+    launched = launch(directory, topology, foreground=not detach, change=change, tariff=tariff)
     if detach:
         _say_where(directory, launched, as_json)
         return int(ExitCode.DONE)

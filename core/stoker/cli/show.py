@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import click
 
 from stoker.cli.run_options import print_json, run_argument
 from stoker.cli.runs import as_dict, duration, read_effective
+from stoker.cli.show_plan import gather_plan, plan_lines
 from stoker.run.directory import RunDirectory
 from stoker.run.events import Event, latest_by_step, read_events
-from stoker.run.lines import clean, format_number
+from stoker.run.ledger import read_ledger
+from stoker.run.lines import clean, format_number, format_seconds, format_usd
 from stoker.run.record import RunRecord
 from stoker.run.skips import describe_skips, read_skips
 from stoker.run.watching import relative
@@ -39,7 +42,7 @@ def command(run: str, run_dir: Path, as_json: bool) -> None:
 
 
 def gather(directory: RunDirectory) -> dict[str, Any]:
-    """The latest step, all evaluations and the names of checkpoints."""
+    """The latest step, all evaluations, names of checkpoints, cost, and plan against actual."""
     events = read_events(directory.events_path)
     steps = list(latest_by_step(events).values())
     folder = directory.checkpoints_path
@@ -48,6 +51,23 @@ def gather(directory: RunDirectory) -> dict[str, Any]:
         "last_step": steps[-1] if steps else None,
         "evaluations": list(latest_by_step(events, "evaluate").values()),
         "checkpoints": checkpoints,
+        "cost": _gather_cost(directory, events),
+        "plan": gather_plan(directory),
+    }
+
+
+def _gather_cost(directory: RunDirectory, events: Sequence[Event]) -> dict[str, Any] | None:
+    """What the ledger says, and the latest `cost` event; None where nobody keeps accounts."""
+    ledger = read_ledger(directory.ledger_path)
+    if not ledger.attempts:
+        return None
+    return {
+        "usd": ledger.usd,
+        "seconds": ledger.seconds,
+        "gpu_seconds": ledger.gpu_seconds,
+        "usd_per_hour": ledger.usd_per_hour,
+        "attempts": [asdict(entries[-1]) for entries in ledger.attempts],
+        "latest": next((event for event in reversed(events) if event["kind"] == "cost"), None),
     }
 
 
@@ -88,8 +108,28 @@ def _about_training(facts: dict[str, Any]) -> list[tuple[str, str]]:
     evaluations = facts["evaluations"]
     best_step = evaluations[-1].get("best_step") if evaluations else None
     lines += [("evaluation", _evaluation(each, best_step)) for each in _shortened(evaluations)]
+    if cost := facts["cost"]:
+        lines += _about_cost(cost)
+    lines += plan_lines(facts["plan"])
     if facts["checkpoints"]:
         lines.append(("checkpoints", ", ".join(facts["checkpoints"])))
+    return lines
+
+
+def _about_cost(cost: dict[str, Any]) -> list[tuple[str, str]]:
+    attempts, latest = cost["attempts"], cost["latest"] or {}
+    count = "1 attempt" if len(attempts) == 1 else f"{len(attempts)} attempts"
+    held = f"{format_seconds(cost['seconds'])} in {count}"
+    rate = f"{attempts[-1]['gpus']} x {format_usd(attempts[-1]['usd_per_gpu_hour'])} an hour"
+    lines = [("cost", f"{format_usd(cost['usd'])} for {held}, {rate}")]
+    if (projected := latest.get("projected_usd")) is not None:
+        lines.append(("projected", f"{format_usd(projected)} for all steps"))
+    if (per_million := latest.get("usd_per_million_tokens")) is not None:
+        lines.append(("", f"{format_usd(per_million)} per million tokens"))
+    if idle := latest.get("idle_usd"):
+        lines.append(("", f"{format_usd(idle)} of it for ranks that waited for others"))
+    if redone := latest.get("redone_usd"):
+        lines.append(("", f"{format_usd(redone)} of it for steps that were done again"))
     return lines
 
 

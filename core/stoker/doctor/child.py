@@ -88,7 +88,8 @@ def run_command(command: Sequence[str], *, timeout_seconds: float = TIMEOUT_SECO
 
 def _environment() -> dict[str, str]:
     """Ours, without the current folder on Python's path, and without a way to the network."""
-    changes = {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1"}
+    # Some libraries report to their makers that they were imported.
+    changes = {"PYTHONSAFEPATH": "1", "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "true"}
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     changes["PYTHONPATH"] = os.pathsep.join(path for path in paths if path not in ("", "."))
     return {**os.environ, **changes}

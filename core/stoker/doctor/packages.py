@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import Distribution, distributions, packages_distributions
 from importlib.util import find_spec
@@ -34,9 +35,11 @@ def _installed_distributions() -> dict[str, Distribution]:
     """The distributions of this environment by name; of two, the one that is imported."""
     found: dict[str, Distribution] = {}
     for distribution in distributions():
-        # Folders that a broken installation left have metadata without a name.
-        if "Name" in distribution.metadata:
-            found.setdefault(canonicalize_name(distribution.metadata["Name"]), distribution)
+        # Folders that a broken installation left have metadata without a name, or none: where the
+        # package importlib_metadata is loaded, it takes the standard library's place and raises.
+        with suppress(FileNotFoundError):
+            if "Name" in distribution.metadata:
+                found.setdefault(canonicalize_name(distribution.metadata["Name"]), distribution)
     return found
 
 

@@ -132,7 +132,8 @@ class _Translator:
         if self._dotted(place) in self._draft.references and errors[0]["type"] in _NO_STRING:
             return "The value of a variable is a string; give numbers with --set."
         if errors[0]["type"] == "literal_error" and isinstance(found, str):
-            field = field_at(self._model, place) if place else None
+            named = place[:-1] if place and isinstance(place[-1], int) else place  # an array's item
+            field = field_at(self._model, named) if named else None
             if nearest := did_you_mean(found, literals(field.annotation if field else None)):
                 return nearest
         return self._about(place)

@@ -14,16 +14,17 @@ from stoker.run.events import SUPERVISOR_RANK, EventWriter
 from stoker.run.host import boot_id, host_name
 from stoker.run.lease import Lease
 from stoker.run.outcome import RankOutcome, combined_exit_code, first_failure
-from stoker.run.record import RunRecord, State
+from stoker.run.record import (
+    ATTEMPT_SECONDS,
+    INTERRUPTIONS,
+    OBSERVED_SECONDS,
+    PEACEFUL_ENDS,
+    RunRecord,
+    State,
+)
 from stoker.run.restarts import Restart
 from stoker.run.watchdog import Hang
 
-OBSERVED_SECONDS = "observed_seconds"
-ATTEMPT_SECONDS = "attempt_seconds"
-INTERRUPTIONS = "interruptions"
-PEACEFUL_ENDS = "peaceful_ends"
-"""Keys of `facts`: seconds of earlier attempts and of this one, up to its latest checkpoint; attempts
-that were interrupted, and such that were not."""
 _TAIL_LINES = 20
 _TAIL_BYTES = 20_000
 
@@ -62,6 +63,7 @@ def begin_attempt(directory: RunDirectory, *, nproc: int, nodes: int) -> int:
         nodes=nodes,
         exit_code=None,
         error=None,
+        reason=None,
         started=time.time(),
         ended=None,
     )
@@ -105,6 +107,8 @@ def end_attempt(
     state = final_state(exit_code, outcomes)
     changes: dict[str, Any] = {"state": state, "exit_code": exit_code, "ended": time.time()}
     changes["error"] = failure and describe_failure(directory, attempt, failure)
+    if failure is None:
+        changes["reason"] = next((outcome.reason for outcome in outcomes if outcome.reason), None)
     if step := max((outcome.step for outcome in outcomes), default=0):
         changes["step"] = step
     events = EventWriter(directory.events_path, attempt, SUPERVISOR_RANK)
@@ -160,7 +164,7 @@ def final_state(exit_code: int, outcomes: Sequence[RankOutcome]) -> State:
     """The state that an attempt leaves its run in."""
     if exit_code == ExitCode.DONE:
         return "done"
-    if exit_code in (ExitCode.STOPPED, ExitCode.LEFT):
+    if exit_code in (ExitCode.OVER_BUDGET, ExitCode.STOPPED, ExitCode.LEFT):
         return "preempted" if any(outcome.preempted for outcome in outcomes) else "stopped"
     return "failed"
 

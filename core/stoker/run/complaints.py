@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from stoker.errors import StorageError
 
 
 def complain(text: str) -> None:
@@ -13,3 +17,12 @@ def complain(text: str) -> None:
     except OSError:
         # Else Python would try again as it leaves, and spoil the exit code.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+@contextmanager
+def complaining() -> Iterator[None]:
+    """Say on standard error what could not be written, and go on."""
+    try:
+        yield
+    except (StorageError, OSError) as error:
+        complain(str(error))

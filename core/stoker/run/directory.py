@@ -51,8 +51,23 @@ class RunDirectory:
         return self.path / "recipe.lock.json"
 
     @property
+    def plan_path(self) -> Path:
+        """What was predicted, and later how that compared."""
+        return self.path / "plan.json"
+
+    @property
     def events_path(self) -> Path:
         return self.path / "events.jsonl"
+
+    @property
+    def ledger_path(self) -> Path:
+        """What the run has cost; only where a plugin knows a price."""
+        return self.path / "ledger.jsonl"
+
+    @property
+    def telemetry_path(self) -> Path:
+        """Folder of samples of the machines, one file for each host."""
+        return self.path / "telemetry"
 
     @property
     def control_path(self) -> Path:

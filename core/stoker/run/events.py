@@ -90,12 +90,17 @@ def _finite(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 class EventTail:
-    """Reads a growing file of events from its start, as far as it has come."""
+    """Reads a growing file of events as far as it has come, from its start or from a `position`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, position: int = 0) -> None:
         self.path = path
-        self._position = 0
+        self._position = position
         self._torn = b""
+
+    @property
+    def position(self) -> int:
+        """Bytes up to the end of the last complete line that was read; where another tail can go on."""
+        return self._position - len(self._torn)
 
     def read(self) -> list[Event]:
         """Events that were completed since the last call; none while there is no file."""
@@ -125,15 +130,21 @@ def read_events(path: Path) -> list[Event]:
     return EventTail(path).read()
 
 
-def last_step(path: Path) -> int:
-    """The step that was done last, as far as the end of the file tells; else 0."""
+def read_end(path: Path, num_bytes: int) -> list[Event]:
+    """The latest events, those that begin in the last `num_bytes` of the file; none without a file."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _END_BYTES))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - num_bytes))
             lines = file.read().split(b"\n")
     except FileNotFoundError:
-        return 0
-    return next((event["step"] for event in _parse(reversed(lines)) if event["kind"] == "step"), 0)
+        return []
+    return list(_parse(lines))
+
+
+def last_step(path: Path) -> int:
+    """The step that was done last, as far as the end of the file tells; else 0."""
+    events = reversed(read_end(path, _END_BYTES))
+    return next((event["step"] for event in events if event["kind"] == "step"), 0)
 
 
 def follow(path: Path, stop: Callable[[], bool], poll_seconds: float = 0.2) -> Iterator[Event]:

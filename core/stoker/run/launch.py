@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stoker.run.attempt import take_over
 from stoker.run.directory import RunDirectory
 from stoker.run.files import make_private_directory
 from stoker.run.lease import Lease
+from stoker.run.ledger import Tariff
 from stoker.run.ranks import Topology, held_signals
 
 
@@ -32,12 +34,13 @@ def launch(
     foreground: bool,
     program: Sequence[str] = (),
     change: Callable[[], None] = lambda: None,
+    tariff: Tariff | None = None,
 ) -> Launched:
     """Take the run's lease and start its supervisor in a session of its own.
 
     In the foreground, the run saves and stops when this process disappears. `change` is called while
-    nobody else can start the run, to change its recipe. Raises `UsageError` if somebody else holds
-    the lease.
+    nobody else can start the run, to change its recipe. With a `tariff` the supervisor keeps the run's
+    ledger. Raises `UsageError` if somebody else holds the lease.
     """
     lease = take_over(directory, change)
     make_private_directory(directory.supervisor_log_path.parent)
@@ -46,7 +49,7 @@ def launch(
     )
     try:
         run = str(directory.path.absolute())
-        launched = _start(run, topology, foreground, program, lease, log)
+        launched = _start(run, topology, foreground, program, lease, log, tariff=tariff)
         directory.update_record(pid=launched.process.pid)
         return launched
     finally:
@@ -68,6 +71,7 @@ def _start(
     lease: Lease | None,
     log: int | None,
     environment: Mapping[str, str] | None = None,
+    tariff: Tariff | None = None,
 ) -> Launched:
     command = [
         sys.executable,
@@ -85,6 +89,8 @@ def _start(
     if read_end is not None:
         command += ["--foreground-fd", str(read_end)]
         inherited.append(read_end)
+    if tariff is not None:
+        command += ["--tariff", json.dumps(asdict(tariff))]
     if program:
         command += ["--program", *program]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from stoker.run.events import Event
@@ -35,6 +36,12 @@ def format_bytes(size: float) -> str:
     return f"{size:.1f} TB"
 
 
+def format_usd(usd: float) -> str:
+    """`$1,234.50`, `$0.0012`: cents, and two digits that count of what is less."""
+    decimals = 2 if usd <= 0 else max(2, 1 - math.floor(math.log10(usd)))
+    return f"${usd:,.{decimals}f}"
+
+
 def format_number(value: float | None, spec: str = ".4f") -> str:
     """A number as `spec` says; `not finite` for null, which is how such values are stored."""
     return "not finite" if value is None else format(value, spec)
@@ -63,8 +70,11 @@ class StepClock:
         return float(max(0, total - step["step"]) * self._seconds)
 
 
-def step_line(step: Event, remaining_seconds: float | None = None) -> str:
-    """`step 10/30  loss 2.3456  lr 1.00e-04  1,234 tokens/s  ETA 2:10`."""
+def step_line(step: Event, remaining_seconds: float | None = None, cost: Event | None = None) -> str:
+    """`step 10/30  loss 2.3456  lr 1.00e-04  1,234 tokens/s  ETA 2:10  $0.12 of about $0.40`.
+
+    `cost` is the latest event of that kind.
+    """
     total = step.get("total_steps")
     parts = [f"step {step['step']}/{total}" if total else f"step {step['step']}"]
     parts.append(f"loss {format_number(step.get('loss'))}")
@@ -74,7 +84,15 @@ def step_line(step: Event, remaining_seconds: float | None = None) -> str:
         parts.append(f"{format_number(step['tokens_per_second'], ',.0f')} tokens/s")
     if remaining_seconds is not None:
         parts.append(f"ETA {format_seconds(remaining_seconds)}")
+    if cost is not None:
+        parts.append(cost_words(cost))
     return "  ".join(parts)
+
+
+def cost_words(cost: Event) -> str:
+    """`$0.12 of about $0.40`: spent, and what the whole run is going to cost where that is known."""
+    spent, total = format_usd(cost.get("usd", 0.0)), cost.get("projected_usd")
+    return spent if total is None else f"{spent} of about {format_usd(total)}"
 
 
 def progress_line(progress: Event, remaining_seconds: float | None = None) -> str:
@@ -88,7 +106,7 @@ def progress_line(progress: Event, remaining_seconds: float | None = None) -> st
 
 
 def describe(event: Event) -> str | None:
-    """A line for any event but `step` and `progress`; None for what nobody needs to read."""
+    """A line for any event but `step`, `progress` and `cost`; None for what nobody needs to read."""
     line = _DESCRIBERS.get(event["kind"], _message)(event)
     return None if line is None else clean(line)
 

@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from stoker.errors import StokerError, UsageError
 from stoker.recipe.model import Recipe
-from stoker.recipe.words import shorten
+from stoker.run.change_rules import Change, covers
 from stoker.run.directory import RunDirectory
 from stoker.run.record import RESUMABLE_STATES, State
 
@@ -25,6 +24,16 @@ class Choice:
 
     directory: RunDirectory
     resume: bool
+    changes: tuple[Change, ...] = ()
+    """Values that are other than the run's, all of them such that do not change what is trained."""
+
+    def adopt(self, recipe: Recipe) -> None:
+        """Let the run go on with the recipe's values, while nobody else can start it."""
+        if self.changes:
+            from stoker.recipe.lock import write_lock
+
+            write_lock(recipe, self.directory.lock_path)
+            self.directory.update_record(recipe_hash=recipe.fingerprint())
 
 
 Say = Callable[[str], None]
@@ -37,8 +46,8 @@ def say_nothing(text: str) -> None:
 def choose_run(parent: Path, recipe: Recipe, fresh: bool, say: Say = say_nothing) -> Choice:
     """Decide by the newest run of the recipe's name: none or done -> new; left early -> go on with it.
 
-    `say` gets a line where this takes seconds. Raises `UsageError` if it runs, if it failed, or if the
-    recipe has changed since it was left.
+    `say` gets a line where this takes seconds. Raises `UsageError` if it runs, if it failed, or if what
+    the recipe trains has changed since it was left.
     """
     newest = None if fresh else _newest_of_series(parent, recipe.run.name)
     if newest is None:
@@ -48,21 +57,17 @@ def choose_run(parent: Path, recipe: Recipe, fresh: bool, say: Say = say_nothing
         return Choice(RunDirectory(parent / _free_name(parent, recipe.run.name)), resume=False)
     if state not in RESUMABLE_STATES:
         raise _not_resumable(newest, state)
-    _require_same_recipe(newest, recipe, state)
-    return Choice(newest, resume=True)
+    return Choice(newest, resume=True, changes=_safe_changes(newest, recipe, state))
 
 
-def open_for_run(
-    parent: Path, recipe: Recipe, fresh: bool, say: Say = say_nothing
-) -> tuple[RunDirectory, bool]:
-    """Do what `choose_run` decides. Returns the directory and whether the run goes on.
+def open_chosen(choice: Choice, recipe: Recipe) -> RunDirectory:
+    """The directory that `choose_run` decided for, made where it is new.
 
-    Raises `UsageError` as `choose_run` does, `StorageError` if nothing can be written.
+    Raises `StorageError` if nothing can be written.
     """
-    choice = choose_run(parent, recipe, fresh, say)
     if choice.resume:
-        return choice.directory, True
-    return RunDirectory.create(parent, choice.directory.name, recipe), False
+        return choice.directory
+    return RunDirectory.create(choice.directory.path.parent, choice.directory.name, recipe)
 
 
 def _numbered(parent: Path, name: str) -> list[tuple[int, Path]]:
@@ -109,39 +114,26 @@ def _not_resumable(directory: RunDirectory, state: State) -> UsageError:
     )
 
 
-def _require_same_recipe(directory: RunDirectory, recipe: Recipe, state: State) -> None:
+def _safe_changes(directory: RunDirectory, recipe: Recipe, state: State) -> tuple[Change, ...]:
+    """Values that differ. Raises `UsageError` where one changes what is trained."""
     if directory.read_record().recipe_hash == recipe.fingerprint():
-        return
+        return ()
     from stoker.recipe.lock import read_lock
+    from stoker.run.changes import list_changes
 
-    changes = describe_changes(read_lock(directory.lock_path, allow_unset=True), recipe)
-    if not changes:
-        return
-    more = len(changes) - _SHOWN_CHANGES
-    shown = "; ".join(changes[:_SHOWN_CHANGES]) + (f"; and {more} more" if more > 0 else "")
+    changes = [
+        change
+        for change in list_changes(read_lock(directory.lock_path, allow_unset=True), recipe)
+        if not any(covers(ignored, change.key) for ignored in _IRRELEVANT_KEYS)
+    ]
+    unsafe = [change for change in changes if change.change_class != "safe"]
+    if not unsafe:
+        return tuple(changes)
+    more = len(unsafe) - _SHOWN_CHANGES
+    shown = "; ".join(f"{each.key}: {each.before} -> {each.after}" for each in unsafe[:_SHOWN_CHANGES])
+    shown += f"; and {more} more" if more > 0 else ""
     raise UsageError(
         f"run {directory.name!r} is {state}, and the recipe has changed since: {shown}.",
         hint=f"Go on as it was: stoker resume {directory.name}, where --set and --allow-change change a "
         "value. Or start a new one: add --fresh.",
     )
-
-
-def describe_changes(before: Recipe, after: Recipe) -> list[str]:
-    """`train.steps: 10 -> 20` for every value that differs and matters."""
-    old, new = _leaves(before.resolved()), _leaves(after.resolved())
-    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    return [
-        f"{key}: {shorten(str(old.get(key, 'nothing')))} -> {shorten(str(new.get(key, 'nothing')))}"
-        for key in changed
-        if not any(key == ignored or key.startswith(f"{ignored}.") for ignored in _IRRELEVANT_KEYS)
-    ]
-
-
-def _leaves(tables: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in tables.items():
-        if isinstance(value, dict):
-            found |= _leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

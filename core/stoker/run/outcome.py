@@ -13,7 +13,7 @@ from stoker.run.directory import RunDirectory
 from stoker.run.files import make_private_directory, replace_file
 from stoker.run.host import boot_id
 
-_NO_FAILURE = frozenset({ExitCode.DONE, ExitCode.STOPPED, ExitCode.LEFT})
+_NO_FAILURE = frozenset({ExitCode.DONE, ExitCode.OVER_BUDGET, ExitCode.STOPPED, ExitCode.LEFT})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,8 @@ class RankOutcome:
     step: int = 0
     preempted: bool = False
     """Left because the machine is about to be taken away, not because someone asked."""
+    reason: str = ""
+    """Why it left before the run's end, in words, as far as it knows."""
     error: RankError | None = None
     uptime: float = 0.0
     """Seconds of the machine's monotonic clock: the first failure is the cause, later ones follow."""
@@ -47,7 +49,7 @@ class RankOutcome:
 
     @property
     def failed(self) -> bool:
-        """True for anything but done, stopped and left."""
+        """True for anything but done, over budget, stopped and left."""
         return self.exit_code not in _NO_FAILURE
 
 
@@ -62,6 +64,7 @@ def write_outcome(
     hint: str = "",
     traceback: str = "",
     preempted: bool = False,
+    reason: str = "",
     failed_step: int | None = None,
 ) -> None:
     """Write a rank's outcome file. An empty message means that nothing went wrong.
@@ -77,6 +80,7 @@ def write_outcome(
         time=time.time(),
         step=step,
         preempted=preempted,
+        reason=reason,
         error=error,
         uptime=time.monotonic(),
         boot_id=boot_id(),
@@ -106,6 +110,7 @@ def _parse(values: Mapping[str, Any]) -> RankOutcome:
         time=float(values["time"]),
         step=int(values.get("step", 0)),
         preempted=bool(values.get("preempted", False)),
+        reason=str(values.get("reason", "")),
         error=error and RankError(**error),
         uptime=float(values.get("uptime", 0.0)),
         boot_id=str(values.get("boot_id", "")),
@@ -121,9 +126,13 @@ def first_failure(outcomes: Iterable[RankOutcome]) -> RankOutcome | None:
 
 
 def combined_exit_code(outcomes: Iterable[RankOutcome]) -> int:
-    """The exit code of an attempt: the first failure's, else left or stopped if any rank was."""
+    """The exit code of an attempt: the first failure's, else that of a rank that left, if any did."""
     outcomes = list(outcomes)
     failure = first_failure(outcomes)
     if failure is not None:
         return failure.exit_code
-    return max((outcome.exit_code for outcome in outcomes), default=int(ExitCode.FAILED))
+    codes = {outcome.exit_code for outcome in outcomes}
+    # Before ranks have met, the one that knows of a spent budget leaves, and the others only follow it.
+    if ExitCode.OVER_BUDGET in codes and ExitCode.LEFT not in codes:
+        return int(ExitCode.OVER_BUDGET)
+    return max(codes, default=int(ExitCode.FAILED))

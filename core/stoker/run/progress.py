@@ -81,6 +81,7 @@ class PlainView:
         self._clock = clock
         self._steps = StepClock()
         self._phases = PhaseClock()
+        self._cost: Event | None = None
         self._held_step: Event | None = None
         self._last_step_line = float("-inf")
         self._last_phase_line: dict[str, float] = {}
@@ -91,6 +92,8 @@ class PlainView:
             if event["kind"] == "step":
                 self._steps.note(event)
                 self._held_step = event
+            elif event["kind"] == "cost":
+                self._cost = event
             elif event["kind"] == "progress":
                 self._show_progress(event)
             elif (line := describe(event)) is not None:
@@ -120,7 +123,8 @@ class PlainView:
 
     def _flush_step(self) -> None:
         if self._held_step is not None:
-            self._write(step_line(self._held_step, self._steps.remaining(self._held_step)))
+            step = self._held_step
+            self._write(step_line(step, self._steps.remaining(step), self._cost))
             self._held_step, self._last_step_line = None, self._clock()
 
     def _write(self, line: str) -> None:
@@ -143,6 +147,7 @@ class LiveView:
         self._task: TaskID = self._progress.add_task("starting", total=None)
         self._steps = StepClock()
         self._phases = PhaseClock()
+        self._cost: Event | None = None
         self._progress.start()
 
     def show(self, events: Sequence[Event]) -> None:
@@ -150,8 +155,10 @@ class LiveView:
         for event in events:
             if event["kind"] == "step":
                 self._steps.note(event)
-                line = step_line(event, self._steps.remaining(event))
+                line = step_line(event, self._steps.remaining(event), self._cost)
                 self._set(line, event["step"], event.get("total_steps"))
+            elif event["kind"] == "cost":
+                self._cost = event
             elif event["kind"] == "progress":
                 line = progress_line(event, self._phases.remaining(event))
                 self._set(line, event.get("done", 0), event.get("total") or None)

@@ -164,7 +164,7 @@ class RankProcess:
     def left(self) -> bool:
         """Stopped as asked, with or without a save; perhaps by the signal itself."""
         told = self.told_by is not None and self.exit_code == -self.told_by
-        return told or self.exit_code in (ExitCode.STOPPED, ExitCode.LEFT)
+        return told or self.exit_code in (ExitCode.OVER_BUDGET, ExitCode.STOPPED, ExitCode.LEFT)
 
     @property
     def failed(self) -> bool:

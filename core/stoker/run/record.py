@@ -13,6 +13,13 @@ ACTIVE_STATES: Final = frozenset({"preparing", "running", "saving"})
 RESUMABLE_STATES: Final = frozenset({"stopped", "preempted", "lost"})
 """`stoker run` goes on with such a run."""
 
+OBSERVED_SECONDS = "observed_seconds"
+ATTEMPT_SECONDS = "attempt_seconds"
+INTERRUPTIONS = "interruptions"
+PEACEFUL_ENDS = "peaceful_ends"
+"""Keys of `facts`: seconds of earlier attempts and of this one, up to its latest checkpoint; attempts
+that were interrupted, and such that were not."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
@@ -37,6 +44,8 @@ class RunRecord:
     """Of the latest attempt; None while it runs."""
     error: dict[str, Any] | None = None
     """Of the first failing rank: rank, exit_code, message, hint, log, tail, step."""
+    reason: str | None = None
+    """Why the latest attempt was left before the run's end, in words."""
     step: int = 0
     total_steps: int = 0
     nproc: int = 1

@@ -9,15 +9,16 @@ ranks that hang, and starts them again after failures. On nodes other than the f
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stoker.errors import ExitCode, StokerError, StorageError
+from stoker.errors import ExitCode, StokerError
+from stoker.plan.stored import grade_attempt, store_plan
 from stoker.recipe.lock import read_lock
 from stoker.recipe.schema import LaunchTable
 from stoker.run.attempt import (
@@ -28,12 +29,14 @@ from stoker.run.attempt import (
     report_hang,
     take_over,
 )
-from stoker.run.complaints import complain
+from stoker.run.complaints import complain, complaining
 from stoker.run.directory import RunDirectory
 from stoker.run.ending import gather_outcomes, were_cut_short
 from stoker.run.files import make_private_directory
 from stoker.run.interrupts import Interrupts
 from stoker.run.lease import Lease
+from stoker.run.ledger import Tariff
+from stoker.run.meter import Meter
 from stoker.run.outcome import RankOutcome, read_outcomes
 from stoker.run.ranks import RankProcess, StartRank, Topology, rank_environment, start_rank
 from stoker.run.restarts import Restart, Restarts, wait_for
@@ -61,7 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             lease = Lease.inherit(directory.lease_path, options.lease_fd)
         launch = read_launch_table(directory.lock_path)
-        return supervise_run(directory, topology, lease, interrupts, command=command, launch=launch)
+        tariff = Tariff(**json.loads(options.tariff)) if options.tariff else None
+        return supervise_run(
+            directory, topology, lease, interrupts, command=command, launch=launch, tariff=tariff
+        )
     except StokerError as error:
         complain(str(error))
         return int(error.exit_code)
@@ -77,6 +83,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rendezvous", default="", metavar="HOST:PORT")
     parser.add_argument("--foreground-fd", type=int, help="stop when the other end of this pipe closes")
     parser.add_argument("--lease-fd", type=int, help="the lease, taken by the process that started us")
+    parser.add_argument("--tariff", help="what an hour costs: keeps the run's ledger")
     parser.add_argument("--program", nargs=argparse.REMAINDER, default=[], help="instead of the worker")
     return parser.parse_args(arguments)
 
@@ -100,11 +107,12 @@ def supervise_run(
     patience: Patience | None = None,
     launch: LaunchTable | None = None,
     start: StartRank = start_rank,
+    tariff: Tariff | None = None,
 ) -> int:
     """Run attempts on this node until one ends well or for good. Returns the last one's exit code.
 
     `launch` says how many restarts there are and after how long ranks hang. `start` starts a rank;
-    give another where ranks are no new programs.
+    give another where ranks are no new programs. With a `tariff` each attempt is entered in the ledger.
     """
     supervision = _Supervision(
         directory,
@@ -115,6 +123,7 @@ def supervise_run(
         patience or Patience(),
         launch or LaunchTable(),
         start,
+        tariff,
     )
     return supervision.run()
 
@@ -131,20 +140,29 @@ class _Supervision:
     patience: Patience
     launch: LaunchTable
     start: StartRank
+    tariff: Tariff | None = None
 
     def run(self) -> int:
         """Attempts, and the time between them. Returns the exit code of the last one."""
         restarts = Restarts(self.launch.max_restarts, self.patience)
         while True:
             attempt = begin_attempt(self.directory, nproc=self.topology.nproc, nodes=self.topology.nodes)
-            exit_code, restart = self._run_attempt(attempt, restarts)
+            meter = self._start_meter(attempt)
+            exit_code, restart = self._run_attempt(attempt, restarts, meter)
             if restart is None:
                 return exit_code
             if not wait_for(restart, self.interrupts, self.patience, self.lease):
                 left = self.interrupts.insisted
                 return end_before_restart(self.directory, attempt, left=left)
 
-    def _run_attempt(self, attempt: int, restarts: Restarts) -> tuple[int, Restart | None]:
+    def _start_meter(self, attempt: int) -> Meter | None:
+        if self.tariff is None:
+            return None
+        return Meter(self.directory, self.tariff, attempt=attempt, gpus=self.topology.world_size).start()
+
+    def _run_attempt(
+        self, attempt: int, restarts: Restarts, meter: Meter | None
+    ) -> tuple[int, Restart | None]:
         """Run one attempt and note how it ended. Returns its exit code and what follows."""
         ranks: list[RankProcess] = []
         watchdog = Watchdog(
@@ -157,6 +175,9 @@ class _Supervision:
         is_over = False
         try:
             self._start_ranks(attempt, ranks)
+            # Ranks import their libraries meanwhile.
+            with complaining():
+                store_plan(self.directory, ranks=self.topology.world_size, nodes=self.topology.nodes)
             overseer.wait()
             is_over = not overseer.gave_up
         finally:
@@ -167,7 +188,12 @@ class _Supervision:
             left = were_cut_short(outcomes, ranks)
             exit_code = attempt_exit_code(outcomes, left=left)
             restart = restarts.after(exit_code) if is_over and not self.interrupts.wanted else None
+            # First: whoever sees that the attempt is over finds its account closed.
+            if meter is not None:
+                meter.stop()
             # On a disk that is full to the last byte the exit code is all that can be said.
+            with complaining():
+                grade_attempt(self.directory, attempt)
             with complaining():
                 if overseer.hang is not None:
                     report_hang(self.directory, attempt, overseer.hang)
@@ -190,15 +216,6 @@ class _Supervision:
                 keep_open=[self.lease.descriptor],
             )
             ranks.append(process)
-
-
-@contextmanager
-def complaining() -> Iterator[None]:
-    """Say on standard error what could not be written, and go on."""
-    try:
-        yield
-    except (StorageError, OSError) as error:
-        complain(str(error))
 
 
 def supervise_node(

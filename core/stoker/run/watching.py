@@ -76,7 +76,8 @@ def _how_it_ended(record: RunRecord) -> str:
         return f"lost at {steps}: its processes are gone"
     if record.exit_code == ExitCode.LEFT:
         return f"left at {steps}{took}, without a new save"
-    return f"{record.state} at {steps}{took}"
+    why = f": {clean(record.reason)}" if record.reason else ""
+    return f"{record.state} at {steps}{took}{why}"
 
 
 def failure_of(directory: RunDirectory, record: RunRecord) -> StokerError | None:

@@ -17,7 +17,7 @@ from stoker.errors import ExitCode
 from stoker.run.directory import RunDirectory
 from stoker.run.events import read_events
 from stoker.torture.report import Report
-from stoker.torture.runs import STEPS, Attempt, Result, Setup, result_of
+from stoker.torture.runs import SECONDS_TO_END, Attempt, Result, Setup, result_of
 
 DISK_VARIABLE = "STOKER_TORTURE_DISK"
 """Set in the process that has a small file system of its own, to where that is mounted."""
@@ -49,14 +49,15 @@ class Disk:
         self.place = place
 
     def fill(self, attempt: Attempt, left: int) -> None:
-        """Leave so many bytes, which are less than a checkpoint."""
+        """Leave so many bytes, which are less than a checkpoint. Takes what has become free since."""
         if self.place is None:
             for pid in attempt.ranks():
                 _limit_files(pid, _SMALL_FILE_BYTES)
             return
         ballast = self.place / "ballast"
-        with suppress(OSError), ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(self.place).free - left))
+        with suppress(OSError), ballast.open("ab") as file:
+            wanted = max(1, shutil.disk_usage(self.place).free - left)
+            os.posix_fallocate(file.fileno(), file.tell(), wanted)
 
     def free(self, attempt: Attempt) -> None:
         """There is room again."""
@@ -89,7 +90,8 @@ def disk_full(setup: Setup, number: int, chance: random.Random) -> Report:
         failed += _fill_once(directory, tolerant, disk, seconds, chance, report)
         _finish(directory, tolerant, calm, report)
         shutil.rmtree(directory.path)
-    _stay_full(replace(setup, settings=("checkpoint.max_failures=2",)), disk, report)
+    endless = ("checkpoint.max_failures=2", "train.steps=1000000")
+    _stay_full(replace(setup, settings=endless), disk, report)
     report.remark += f"; {failed} saves failed and were tried again"
     report.seconds = time.monotonic() - started
     return report
@@ -138,19 +140,22 @@ def _finish(directory: RunDirectory, setup: Setup, calm: Result, report: Report)
 
 
 def _stay_full(setup: Setup, disk: Disk, report: Report) -> None:
-    """So many failures in a row end the run with 73; what was durable stays so."""
+    """So many failures in a row end a run with 73 that has no other end; what was durable stays so."""
     directory = setup.make("stays-full")
     attempt = Attempt(directory, setup.ranks)
     while not any(e.get("phase") == "committed" for e in _events(directory)):
-        if attempt.is_over_by(time.monotonic() - attempt.started + 0.02):
+        if attempt.is_over_by(attempt.seconds() + 0.02):
             break
-    # To the last byte: neither an outcome nor the record can be written then.
-    disk.fill(attempt, 0)
     report.faults += 1
+    # To the last byte: neither an outcome nor the record can be written then. Again and again: a save
+    # that fails gives room back, and one that is under way may have taken what was to be filled.
+    until = time.monotonic() + SECONDS_TO_END
+    while time.monotonic() < until and not attempt.is_over_by(attempt.seconds() + 0.02):
+        disk.fill(attempt, 0)
     code = attempt.wait()
     disk.free(attempt)
     newest, _ = newest_valid(directory.checkpoints_path, directory.read_record().id)
-    if code != ExitCode.STORAGE or newest is None or newest.step == STEPS:
+    if code != ExitCode.STORAGE or newest is None:
         report.blame(f"a disk that stays full: ended with {code}, newest {newest and newest.step}")
 
 

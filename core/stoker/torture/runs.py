@@ -106,9 +106,13 @@ class Attempt:
         """Process ids of the ranks that live, oldest first."""
         return children_of(self.launcher.pid)
 
+    def seconds(self) -> float:
+        """Since its start."""
+        return time.monotonic() - self.started
+
     def is_over_by(self, seconds: float) -> bool:
         """Wait until so many seconds after its start; whether it has ended before."""
-        while time.monotonic() - self.started < seconds:
+        while self.seconds() < seconds:
             if self.launcher.poll() is not None:
                 return True
             time.sleep(0.001)

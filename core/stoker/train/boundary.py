@@ -18,16 +18,17 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 
-from stoker.errors import Interrupted
+from stoker.errors import Interrupted, OverBudgetError
 from stoker.run.control import Inbox
 from stoker.run.notices import Notice
+from stoker.train.limits import TOO_EARLY, limits_of
 
 if TYPE_CHECKING:
     from stoker.run.context import Run
     from stoker.train.signals import SignalFlags
     from stoker.train.state import State
 
-FINISH, INTERRUPT, PREEMPT = 1, 2, 3
+LIMIT, FINISH, INTERRUPT, PREEMPT = 1, 2, 3, 4
 
 _STOP, _CHECKPOINT, _EVALUATE, _PROBLEM, _BEHIND, _FAILED_WRITE, _URGENCY = range(7)
 """Places in the vector. `_BEHIND` and `_URGENCY` are `_FAR` minus a number: the least of it counts."""
@@ -39,15 +40,16 @@ class Decision:
     """What all ranks do at this boundary."""
 
     stop: int = 0
-    """0 go on; FINISH: a plugin wants the end, the run is done; INTERRUPT: leave, to be resumed;
-    PREEMPT: the same, because the machine is about to be taken away."""
+    """0 go on; LIMIT: leave, because the run has used up what it was allowed; FINISH: a plugin wants
+    the end, the run is done; INTERRUPT: leave, to be resumed; PREEMPT: the same, because the machine is
+    about to be taken away."""
     checkpoint: bool = False
     evaluate: bool = False
 
     @property
     def interrupts(self) -> bool:
         """Whether the run is to leave before its end."""
-        return self.stop >= INTERRUPT
+        return _leaves(self.stop)
 
     @property
     def preempts(self) -> bool:
@@ -73,6 +75,8 @@ class Boundary:
         self.signals = signals
         self.reason = ""
         """Why this rank wants to be interrupted, in words."""
+        self.limit = ""
+        """What the run has used up, in words, as far as this rank knows."""
         self.own_writes: Callable[[], Writes] = Writes
         """How far this rank is; the saver says it."""
         self.writes = Writes()
@@ -115,17 +119,18 @@ class Boundary:
         """
         self._carried = self._collect()
         self._pending = self._start(self._pushed_wishes())
-        return self._carried[_STOP] >= INTERRUPT
+        return _leaves(self._carried[_STOP])
 
     def check_interrupted(self) -> None:
         """For start-up, where there is nothing to save: leave if any rank was asked to.
 
-        Collective. Raises `Interrupted`.
+        Collective. Raises `Interrupted`, or `OverBudgetError` where a limit is why.
         """
         self._carried = _merged(self._carried, self._start(self._pushed_wishes()).wait())
-        if self._carried[_STOP] >= INTERRUPT:
-            message = "stopped during start-up, before the first step."
-            raise Interrupted(message, preempted=self._carried[_STOP] == PREEMPT)
+        if self._carried[_STOP] == LIMIT:
+            raise OverBudgetError(f"{self.limit}: {TOO_EARLY}" if self.limit else TOO_EARLY)
+        if _leaves(self._carried[_STOP]):
+            raise Interrupted(TOO_EARLY, preempted=self._carried[_STOP] == PREEMPT)
 
     def saving(self) -> None:
         """A checkpoint is being made, which answers the wishes for one that are under way."""
@@ -176,7 +181,10 @@ class Boundary:
         if self.signals.stop:
             self.reason = self.reason or f"received {self.signals.stop}"
         self._hear_notices()
+        self.limit = self.limit or limits_of(self.run)
         wishes = _nothing()
+        if self.limit:
+            wishes[_STOP] = LIMIT
         if self.reason:
             wishes[_STOP] = PREEMPT if any(notice.leave for notice in self._notices) else INTERRUPT
         wishes[_CHECKPOINT] = int(self._checkpoint_wanted or self.signals.checkpoint)
@@ -250,6 +258,11 @@ class _Reduction:
             self.work.wait()
         values: list[int] = self.vector.tolist()
         return values
+
+
+def _leaves(stop: int) -> bool:
+    """Whether a stop is to leave the run before its end."""
+    return stop in (LIMIT, INTERRUPT, PREEMPT)
 
 
 def _merged(earlier: list[int], later: list[int]) -> list[int]:

@@ -20,11 +20,12 @@ from stoker.errors import StokerError
 from stoker.registry import make_plugins
 from stoker.run.context import Run
 from stoker.run.events import EventWriter
-from stoker.run.skips import read_skips, steps_for
+from stoker.run.skips import Skip, read_skips, steps_for
 from stoker.train import schedule
 from stoker.train.base import BaseDigest, require_same_base
 from stoker.train.default_engine import DefaultEngine
 from stoker.train.distributed import from_first_rank
+from stoker.train.limits import raise_if_limited
 from stoker.train.loss import CausalLMLoss, Loss
 from stoker.train.model import (
     check_sequence_length,
@@ -61,12 +62,18 @@ UNITS = {"finding data": "sources", "reading data": "files"}
 def build_data(run: Run, signals: SignalFlags) -> PreparedData:
     """Model files, tokenizer and tokenised rows. Slow, so before any process group exists."""
     open_model_files(run)
+    return tokenise_data(run, signals)
+
+
+def tokenise_data(run: Run, signals: SignalFlags) -> PreparedData:
+    """The tokenised rows of a run whose tokenizer is known."""
     sources = run.hooks.collect_mapping("collect_sources", run=run)
 
     phases: dict[str, Progress] = {}
 
     def report(phase: str, done: int, total: int) -> None:
         signals.raise_if_stopped()
+        raise_if_limited(run)
         unit = UNITS.get(phase, "rows")
         phases.setdefault(phase, Progress(run, phase, total, unit)).update(done)
 
@@ -137,11 +144,17 @@ def build_order(run: Run, data: PreparedData) -> Order:
 
 def build_model(run: Run, engine: Engine) -> nn.Module:
     """The adapted model, placed by the engine; parameters have no values yet."""
+    model = construct_trainable(run, engine)
+    engine.shard(model)
+    return model
+
+
+def construct_trainable(run: Run, engine: Engine) -> nn.Module:
+    """The adapted model before it is placed. Raises `StokerError` where nothing of it is trained."""
     with engine.building():
         model = construct_model(run, engine)
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise StokerError("no parameter is trainable.", hint="Loosen [plugins.freeze].")
-    engine.shard(model)
     return model
 
 
@@ -161,8 +174,25 @@ def construct_model(run: Run, engine: Engine | None) -> nn.Module:
 
 def build_state(run: Run, order: Order, model: nn.Module) -> State:
     """Optimizer, values, loss and schedule, restored from the newest valid checkpoint if any."""
-    hooks, engine, train = run.hooks, run.engine, run.recipe.train
-    groups = parameter_groups(model, run.parameter_shapes, train.weight_decay)
+    initial_values = attach_optimizer(run, model)
+    checkpoint, passed_over = choose_checkpoint(run)
+    if checkpoint is not None:
+        check_fits(run, model, checkpoint)
+    base = _base_digest(run, model, checkpoint)
+    restored = [] if checkpoint is None else [CheckpointSource(checkpoint)]
+    source = weight_source(run, model, initial_values, restored)
+    run.engine.load(_with_progress(run, model, source))
+    skips = read_skips(run.directory.read_record())
+    state = assemble_state(run, order, model, skips=skips, base=base)
+    if checkpoint is not None:
+        restore(state, checkpoint, passed_over)
+    return state
+
+
+def attach_optimizer(run: Run, model: nn.Module) -> dict[str, InitialValue]:
+    """Make the optimizer and give it to the engine; returns what plugins say of parameters' values."""
+    hooks, engine = run.hooks, run.engine
+    groups = parameter_groups(model, run.parameter_shapes, run.recipe.train.weight_decay)
     optimizer = hooks.own(
         "make_optimizer",
         lambda: default_optimizer(groups, engine.regime),
@@ -171,20 +201,26 @@ def build_state(run: Run, order: Order, model: nn.Module) -> State:
     )
     initial_values = hooks.collect_mapping("collect_initial_values", run=run, model=model)
     engine.attach(optimizer)
-    checkpoint, passed_over = choose_checkpoint(run)
-    if checkpoint is not None:
-        check_fits(run, model, checkpoint)
-    base = _base_digest(run, model, checkpoint)
-    restored = [] if checkpoint is None else [CheckpointSource(checkpoint)]
-    source = weight_source(run, model, initial_values, restored)
-    engine.load(_with_progress(run, model, source))
+    return initial_values
+
+
+def assemble_state(
+    run: Run,
+    order: Order,
+    model: nn.Module,
+    *,
+    skips: tuple[Skip, ...] = (),
+    base: BaseDigest | None = None,
+) -> State:
+    """What the loop is given, around a model that the engine has placed and filled."""
+    hooks, train = run.hooks, run.recipe.train
     loss: Loss = hooks.own("make_loss", lambda: CausalLMLoss(model), run=run)
-    steps, skips = total_steps(train, order), read_skips(run.directory.read_record())
-    state = State(
+    steps = total_steps(train, order)
+    return State(
         run=run,
-        engine=engine,
+        engine=run.engine,
         model=model,
-        optimizer=engine.optimizer,
+        optimizer=run.engine.optimizer,
         order=order,
         loss=loss,
         schedule=hooks.own("make_schedule", lambda: schedule.make_schedule(train, steps), run=run),
@@ -195,9 +231,6 @@ def build_state(run: Run, order: Order, model: nn.Module) -> State:
         skips=skips,
         base=base,
     )
-    if checkpoint is not None:
-        restore(state, checkpoint, passed_over)
-    return state
 
 
 def _base_digest(run: Run, model: nn.Module, checkpoint: Checkpoint | None) -> BaseDigest | None:

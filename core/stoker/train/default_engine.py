@@ -12,6 +12,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from torch import Tensor, nn
 
 from stoker.errors import StokerError
+from stoker.train.arrival import Arrival
 from stoker.train.torch_engine import TorchEngine
 from stoker.train.weights import PackedParameter, move_buffers, replace_parameters
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 class DefaultEngine(TorchEngine):
     """Replicates the model; gradients are averaged by DDP during the last micro-batch's backward."""
+
+    arrival: Arrival | None = None
 
     def find_device(self, run: Run) -> torch.device:
         """Accelerate's."""
@@ -61,8 +64,20 @@ class DefaultEngine(TorchEngine):
         with warnings.catch_warnings():
             # Accelerate 1.15 knows only the old name of torch's option.
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
-            self.module: nn.Module = self.accelerator.prepare_model(self.model)
+            self.module: nn.Module = self.accelerator.prepare_model(self.model, device_placement=False)
         self._is_settled = self.module is self.model
+        if self.world_size > 1:
+            self.arrival = Arrival(self.trainable.values(), self.device)
+
+    def finish_gradients(self) -> None:
+        """Complete with the last backward."""
+        if self.arrival is not None:
+            self.arrival.complete()
+        super().finish_gradients()
+
+    def waited(self) -> list[float] | None:
+        """In the last backward of each step; nothing alone."""
+        return None if self.arrival is None else self.arrival.read()
 
     @contextmanager
     def micro_batch(self, *, last: bool) -> Iterator[None]:

@@ -113,6 +113,13 @@ class Engine(Protocol):
         """Number of optimizer steps that were no-ops; a scalar on the device."""
         ...
 
+    def waited(self) -> list[float] | None:
+        """Seconds from this rank's own gradients to everybody's, of each step since the last call.
+
+        None where that is not known. May wait for the device.
+        """
+        ...
+
     def save_state(self) -> dict[str, float]:
         """What a checkpoint holds of the engine besides tensors, the same on all ranks: loss scaling."""
         ...

@@ -25,6 +25,10 @@ class GuardedEngine:
         """The guard's count, on the engine's device."""
         return self.guard.num_skipped.to(self.device)
 
+    def waited(self) -> list[float] | None:
+        """Not known: where weights are gathered, too, ranks wait for each other in many places."""
+        return None
+
     def save_state(self) -> dict[str, float]:
         """The state of loss scaling."""
         return self.guard.save_state()

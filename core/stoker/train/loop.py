@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from stoker.data.batches import Step
-from stoker.train.boundary import FINISH, Boundary, Decision
+from stoker.train.boundary import FINISH, LIMIT, Boundary, Decision
 from stoker.train.coverage import GradientCoverage
 from stoker.train.finite import spoiling
 from stoker.train.metrics import StepLog
@@ -77,7 +77,9 @@ def train(
         if decision.stop:
             log_rows(state, log)  # SYNC
             break
-    return decision if decision.stop else Decision(stop=FINISH)
+    # Whatever it was that had been used up: it was enough.
+    finished = decision.stop == LIMIT and state.step == state.total_steps
+    return decision if decision.stop and not finished else Decision(stop=FINISH)
 
 
 def evaluation_due(state: State) -> bool:

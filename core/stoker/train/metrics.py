@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from stoker.train.arrival import excess
 from stoker.train.blame import report_non_finite
 
 if TYPE_CHECKING:
@@ -81,19 +82,24 @@ class StepLog:
         if not self._rows:
             return []
         rows, self._rows = self._rows, []
-        losses, broken = self._over_ranks(torch.stack([row.loss.detach().float() for row in rows]))
+        waits = self.state.engine.waited()
+        losses, broken, waited = self._over_ranks(
+            torch.stack([row.loss.detach().float() for row in rows]), waits
+        )
         norms = torch.stack([row.gradient_norm.float() for row in rows])
         failed = torch.stack([row.failed.float() for row in rows])
         num_skipped = torch.stack([row.num_skipped.float() for row in rows])
         # SYNC: the only copy from device to host between two log points.
-        host = torch.stack([losses, norms, failed, num_skipped, *broken]).tolist()
+        host = torch.stack([losses, norms, failed, num_skipped, *broken, *waited]).tolist()
         seconds = self._clock.read()
-        good = next((number for number, bad in enumerate(host[2]) if bad), len(rows))
+        ranks = 4 + len(broken)
+        good = next((number for number, failed_at in enumerate(host[2]) if failed_at), len(rows))
         if good < len(rows):
-            ranks = [rank for rank, steps in enumerate(host[4:]) if steps[good]]
-            self.failure = report_non_finite(self.state, rows[good].step, ranks)
+            bad = [rank for rank, steps in enumerate(host[4:ranks]) if steps[good]]
+            self.failure = report_non_finite(self.state, rows[good].step, bad)
         else:
             self._note_skips(rows, host[3])
+        lost = self._lost(host[ranks:], len(rows))
         return [
             {
                 "step": row.step,
@@ -104,22 +110,42 @@ class StepLog:
                 "supervised_tokens": row.supervised_tokens,
                 "tokens_per_second": row.num_tokens / step_seconds,
                 "step_seconds": step_seconds,
+                **times,
             }
-            for row, loss, norm, step_seconds in zip(rows, host[0], host[1], seconds, strict=True)
+            for row, loss, norm, step_seconds, times in zip(
+                rows, host[0], host[1], seconds, lost, strict=True
+            )
         ][:good]
 
-    def _over_ranks(self, losses: Tensor) -> tuple[Tensor, Tensor]:
-        """Sums over all ranks [steps], and 1 where a rank's own part was not finite [ranks, steps].
+    def _over_ranks(
+        self, losses: Tensor, waits: Sequence[float] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over all ranks [steps], 1 where a rank's own part was not finite [ranks, steps], and
+        what each waited for others [ranks, steps], or nothing where that is not known.
 
         Together, so that nothing more is exchanged when something has gone wrong.
         """
         run = self.state.run
-        both = losses.new_zeros(1 + run.world_size, len(losses))
-        both[0] = losses
-        both[1 + run.rank] = ~torch.isfinite(losses)
+        size = run.world_size
+        all_of_it = losses.new_zeros(1 + size * (1 if waits is None else 2), len(losses))
+        all_of_it[0] = losses
+        all_of_it[1 + run.rank] = ~torch.isfinite(losses)
+        if waits is not None:
+            all_of_it[1 + size + run.rank] = torch.tensor(waits)
         if dist.is_initialized():
-            dist.all_reduce(both)
-        return both[0], both[1:]
+            dist.all_reduce(all_of_it)
+        return all_of_it[0], all_of_it[1 : 1 + size], all_of_it[1 + size :]
+
+    def _lost(self, waits: Sequence[Sequence[float]], num_rows: int) -> list[dict[str, float]]:
+        """For each step: what this rank waited for the slowest, and what all ranks together did."""
+        if not waits:
+            return [{} for _ in range(num_rows)]
+        lost = excess(waits)
+        own, together = lost[self.state.run.rank], [sum(step) for step in zip(*lost, strict=True)]
+        return [
+            {"wait_seconds": wait, "idle_seconds": idle}
+            for wait, idle in zip(own, together, strict=True)
+        ]
 
     def _note_skips(self, rows: Sequence[_Row], counts: Sequence[float]) -> None:
         before = [self._num_skipped, *counts]

@@ -20,17 +20,17 @@ import torch
 from stoker.checkpoint.background import Seal, Write
 from stoker.checkpoint.commit import Commit, remove_leftovers
 from stoker.checkpoint.finding import Checkpoint
-from stoker.checkpoint.manifest import Manifest
-from stoker.checkpoint.snapshot import Snapshot
-from stoker.errors import StokerError, StorageError
-from stoker.run.attempt import ATTEMPT_SECONDS
-from stoker.train.boundary import Writes
-from stoker.train.interval import (
+from stoker.checkpoint.interval import (
     Interval,
     mean_seconds_between,
     parse_interval,
     young_daly_seconds,
 )
+from stoker.checkpoint.manifest import Manifest
+from stoker.checkpoint.snapshot import Snapshot
+from stoker.errors import StokerError, StorageError
+from stoker.run.record import ATTEMPT_SECONDS
+from stoker.train.boundary import Writes
 from stoker.train.progress import Progress
 from stoker.train.retention import choose_result, retain
 from stoker.train.room import fits_in_memory, num_bytes, require_room, trained_shapes

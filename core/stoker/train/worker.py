@@ -10,21 +10,24 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stoker.dispatch import Hooks
-from stoker.errors import ExitCode, Interrupted, StokerError, StorageError
+from stoker.errors import ExitCode, Interrupted, OverBudgetError, StokerError, StorageError
+from stoker.plan.stored import grade_attempt, store_plan
 from stoker.recipe.lock import read_lock
 from stoker.recipe.model import Recipe
 from stoker.registry import make_plugins
 from stoker.run.attempt import begin_attempt, end_attempt, take_over
-from stoker.run.complaints import complain
+from stoker.run.budget import find_tariff, refuse_over_budget
+from stoker.run.complaints import complain, complaining
 from stoker.run.context import Outcome, Run
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter
 from stoker.run.heartbeat import Heartbeat
-from stoker.run.naming import open_for_run
+from stoker.run.naming import choose_run, open_chosen
 from stoker.run.orphans import leave_when_orphaned
 from stoker.run.outcome import read_outcomes, write_outcome
 from stoker.run.progress import PlainView
@@ -99,8 +102,12 @@ def run_under_launcher(recipe: Recipe, *, fresh: bool) -> int:
         directory = RunDirectory(Path(facts["directory"]))
         return run_rank(recipe, directory, place, signals, attempt=facts["attempt"], store=store)
     try:
-        directory, _ = open_for_run(Path(recipe.run.directory), recipe, fresh)
-        lease = take_over(directory)
+        tariff = find_tariff(recipe)
+        choice = choose_run(Path(recipe.run.directory), recipe, fresh)
+        if choice.resume:
+            refuse_over_budget(choice.directory, tariff)
+        directory = open_chosen(choice, recipe)
+        lease = take_over(directory, partial(choice.adopt, recipe))
     except StokerError as error:
         if store is not None:
             announce(store, {"error": str(error), "exit_code": int(error.exit_code)})
@@ -110,9 +117,13 @@ def run_under_launcher(recipe: Recipe, *, fresh: bool) -> int:
     if store is not None:
         announce(store, {"directory": str(directory.path.resolve()), "attempt": attempt})
     try:
+        with complaining():
+            store_plan(directory, ranks=place.world_size, nodes=nodes)
         with _shown(directory, attempt):
             code = run_rank(recipe, directory, place, signals, attempt=attempt, store=store)
     finally:
+        with complaining():
+            grade_attempt(directory, attempt)
         record = end_attempt(directory, attempt, read_outcomes(directory, attempt))
         lease.release()
     print("\n".join(summarise(directory, record)), flush=True)
@@ -173,6 +184,9 @@ def run_rank(
 
     `is_last`: leave the process group afterwards; no other run follows in this process.
     """
+    # Nobody who trains has agreed to what libraries of plugins, and those that they find installed,
+    # report to their makers.
+    os.environ.setdefault("DO_NOT_TRACK", "true")
     events = _Events(directory.events_path, attempt, place.rank, recipe)
 
     def report(message: str) -> None:
@@ -207,6 +221,7 @@ def run_rank(
         outcome.exit_code,
         step=outcome.step,
         preempted=outcome.preempted,
+        reason=outcome.message,
     )
     if is_last:
         disconnect()
@@ -251,7 +266,7 @@ def execute(run: Run, signals: SignalFlags) -> Outcome:
     outcome = Outcome(
         exit_code=exit_code,
         step=state.step,
-        message=boundary.reason,
+        message=_why(decision, boundary),
         checkpoint=result.path if result else None,
         preempted=decision.preempts,
     )
@@ -261,8 +276,19 @@ def execute(run: Run, signals: SignalFlags) -> Outcome:
     return outcome
 
 
+def _why(decision: Decision, boundary: Boundary) -> str:
+    """Why the run is left before its end; empty where it is not, or where only another rank knows."""
+    from stoker.train.boundary import LIMIT
+
+    if not decision.interrupts:
+        return ""
+    return boundary.limit if decision.stop == LIMIT else boundary.reason
+
+
 def leave_saved(state: State, decision: Decision, saver: Saver, boundary: Boundary) -> ExitCode:
     """Save what has been trained, unless the machine is gone before that can be done. Collective."""
+    from stoker.train.boundary import FINISH, LIMIT
+
     started, left = time.monotonic(), boundary.seconds_left()
     usable = math.inf if left is None else left - SECONDS_TO_LEAVE
     # A notice may have come to one rank only, a moment ago: all ask, whether they know of one or not.
@@ -272,7 +298,7 @@ def leave_saved(state: State, decision: Decision, saver: Saver, boundary: Bounda
         code = ExitCode.LEFT
     else:
         saver.save_at_end(state)
-        code = ExitCode.STOPPED if decision.interrupts else ExitCode.DONE
+        code = {FINISH: ExitCode.DONE, LIMIT: ExitCode.OVER_BUDGET}.get(decision.stop, ExitCode.STOPPED)
     if decision.preempts and state.run.is_main:
         step = state.checkpoints[-1].step if state.checkpoints else None
         phase = "left" if code == ExitCode.LEFT else "saved"
@@ -313,8 +339,9 @@ def _failed(
         # A library's error may quote the value of an environment variable.
         message, hint, text, said = map(recipe.conceal, (message, hint, text, said))
     complain(text or said)
-    if isinstance(error, Interrupted):
-        message = ""
+    reason = ""
+    if isinstance(error, Interrupted | OverBudgetError):
+        message, reason = "", message
     _write_outcome(
         directory,
         attempt,
@@ -325,6 +352,7 @@ def _failed(
         hint=hint,
         traceback=text,
         preempted=getattr(error, "preempted", False),
+        reason=reason,
         failed_step=getattr(error, "step", None) if code == ExitCode.NON_FINITE else None,
     )
     return int(code)

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
-from stoker.errors import PluginError
+from stoker.errors import ExitCode, PluginError
 from stoker.recipe.problems import Problem
+from stoker.run.ledger import SECONDS_PER_HOUR, read_ledger
+from stoker.run.lines import format_seconds, format_usd
 
 if TYPE_CHECKING:
     from stoker.checkpoint.finding import Checkpoint
     from stoker.recipe.model import Recipe
+    from stoker.run.context import Outcome
     from stoker.train.state import State
 
 
@@ -51,6 +54,9 @@ class EarlyStopping(Plugin[EarlyStoppingConfig]):
         self.without_improvement = 0
         self._improved = False
         self._window: list[float] = []
+        self._steps_done = 0
+        self._seconds = 0.0
+        """Of this attempt's steps and of the evaluations between them."""
 
     @hookimpl
     def collect_problems(self, recipe: Recipe) -> list[Problem]:
@@ -77,6 +83,8 @@ class EarlyStopping(Plugin[EarlyStoppingConfig]):
 
     @hookimpl
     def on_evaluate_end(self, state: State, metrics: Mapping[str, float]) -> None:
+        if self._steps_done:
+            self._seconds += metrics["seconds"]
         if self.config.metric in metrics:
             self._measure(state.step, metrics[self.config.metric])
 
@@ -84,6 +92,8 @@ class EarlyStopping(Plugin[EarlyStoppingConfig]):
     def on_log(self, state: State, rows: Sequence[Mapping[str, float]]) -> None:
         """Measure the mean over `train.log_every` steps, whatever else makes a log point between."""
         metric = self.config.metric
+        self._steps_done += len(rows)
+        self._seconds += sum(row["step_seconds"] for row in rows)
         if metric not in rows[-1]:
             if metric not in EVALUATION_METRICS:
                 raise PluginError(
@@ -116,6 +126,25 @@ class EarlyStopping(Plugin[EarlyStoppingConfig]):
     @hookimpl
     def should_stop(self, state: State) -> bool:
         return self.without_improvement >= self.config.patience
+
+    @hookimpl
+    def on_train_end(self, state: State, outcome: Outcome) -> None:
+        """Say what was not trained, in dollars where the run keeps a ledger."""
+        left = state.total_steps - state.step
+        stopped = outcome.exit_code == ExitCode.DONE and self.should_stop(state)
+        if state.run.is_main and stopped and left > 0:
+            seconds = self._seconds / max(1, self._steps_done) * left
+            usd_per_hour = read_ledger(state.run.directory.ledger_path).usd_per_hour
+            saved = (
+                f"{format_usd(seconds / SECONDS_PER_HOUR * usd_per_hour)} not spent"
+                if usd_per_hour
+                else f"{format_seconds(seconds)} not trained"
+            )
+            message = (
+                f"stopped at step {state.step} of {state.total_steps}, {self.config.metric} was best at "
+                f"step {self.best_step}: about {saved}"
+            )
+            state.run.events.write("note", message=message)
 
     @hookimpl
     def make_result(self, state: State) -> Checkpoint | None:

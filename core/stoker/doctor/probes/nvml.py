@@ -49,7 +49,13 @@ def _gpu(pynvml: Any, index: int) -> dict[str, Any]:
             failure = str(error)
     processes = [_process(pid, memory) for pid, memory in sorted(held.items())]
     name = pynvml.nvmlDeviceGetName(handle)
-    return {"index": index, "name": name, "processes": processes, "failure": failure}
+    return {
+        "index": index,
+        "name": name,
+        "memory_bytes": pynvml.nvmlDeviceGetMemoryInfo(handle).total,
+        "processes": processes,
+        "failure": failure,
+    }
 
 
 def _process(pid: int, memory_bytes: int | None) -> dict[str, Any]:
