@@ -82,6 +82,7 @@ def page() -> str:
     for name, plugin_class in classes.items():
         about = inspect.getdoc(plugin_class) or ""
         parts.append(section(schema, f"plugins.{name}", f"[plugins.{name}]", about))
+        parts += tables_inside(schema, f"plugins.{name}")
     return "\n".join(parts)
 
 
@@ -95,6 +96,13 @@ def core_sections(schema: Schema, name: str) -> Iterator[str]:
             alike.setdefault(reference, []).append(f"{name}.{key}")
     for keys in alike.values():
         yield section(schema, f"{keys[0]}.0", f"Rows of {' and '.join(keys)}")
+
+
+def tables_inside(schema: Schema, key: str) -> Iterator[str]:
+    """The tables in a plugin's table."""
+    for name, option in (schema_at(schema, key) or {})["properties"].items():
+        if "$ref" in option:
+            yield section(schema, f"{key}.{name}", f"[{key}.{name}]", option.get("description", ""))
 
 
 def about(table: Schema) -> str:
