@@ -30,6 +30,8 @@ TEST_PROCESSES ?= 2
 
 # Extensions that compile on first use would take every core and all memory.
 export MAX_JOBS ?= 2
+# Hundreds of processes import stoker: the first keeps what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
 # What was compiled stays with the environment: it depends on its Python and torch.
 export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/$(VENV)/torch-extensions
 
@@ -46,8 +48,10 @@ help:
 demo: $(DEMO_STAMP)
 	@$(BIN)/stoker run recipes/quickstart.toml
 
+# Side by side: types are checked on one core, and compilers seldom keep both busy.
 .PHONY: test
-test: lint extensions
+test: $(TEST_STAMP)
+	@$(MAKE) --no-print-directory --jobs=2 lint extensions
 	@echo '==> tests'
 	@$(BIN)/python -m pytest -m 'not slow' --numprocesses $(TEST_PROCESSES) \
 		--dist loadfile --no-loadscope-reorder
@@ -76,7 +80,7 @@ test-slow: $(TEST_STAMP) extensions
 
 .PHONY: bench
 bench: $(TEST_STAMP)
-	@set -e; for name in startup data loop checkpoint memory claims; do \
+	@set -e; for name in startup data loop checkpoint memory claims plan plan_time plan_memory telemetry; do \
 		echo "==> benchmarks/$$name.py"; $(BIN)/python "benchmarks/$$name.py"; done
 
 .PHONY: format

@@ -15,6 +15,8 @@ import pytest
 # One thread for each of two ranks on two cores; more of them only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# MLflow, which DeepSpeed imports, would make a file about itself in the home folder and report its use.
+os.environ.setdefault("DO_NOT_TRACK", "true")
 # Where the Makefile has DeepSpeed's extensions compiled to, which takes minutes once.
 os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(sys.prefix) / "torch-extensions"))
 os.environ.setdefault("MAX_JOBS", "2")
@@ -86,14 +88,29 @@ def docs_script() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(scope="session")
-def rank_pool(private_cache: Path) -> Iterator[Callable[[int], Any]]:
-    """`rank_pool(2)` is a pool of two gloo ranks, started at its first use."""
+def start_ranks(private_cache: Path) -> Iterator[Callable[[int], Any]]:
+    """`start_ranks(2)` is a new pool of two gloo ranks; whoever asks for it closes it."""
     module = _ranks_module()
+    starters: list[Any] = []
+
+    def start(world_size: int) -> Any:
+        if not starters:
+            starters.append(module.RankStarter())
+        return module.RankPool(starters[0], world_size)
+
+    yield start
+    for starter in starters:
+        starter.close()
+
+
+@pytest.fixture(scope="session")
+def rank_pool(start_ranks: Callable[[int], Any]) -> Iterator[Callable[[int], Any]]:
+    """`rank_pool(2)` is a pool of two gloo ranks, started at its first use."""
     pools: dict[int, Any] = {}
 
     def pool(world_size: int) -> Any:
         if world_size not in pools:
-            pools[world_size] = module.RankPool(world_size)
+            pools[world_size] = start_ranks(world_size)
         return pools[world_size]
 
     yield pool

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stoker.dispatch import HOOK_NAMES, Hooks, hook_kind
-from stoker.errors import PluginError
+from stoker.errors import MissingRequirementError, PluginError
 from stoker.plugin import Plugin, PluginConfig, hookimpl
 
 
@@ -129,6 +129,24 @@ def test_a_plugin_that_builds_the_run_may_not_degrade() -> None:
     hooks = Hooks({"kernels": raising("patch_model", "degrade")})
     with pytest.raises(KeyError):
         hooks.stage("patch_model", run=None, model=None)
+
+
+def test_a_degrading_plugin_that_lacks_a_package_ends_the_run_before_it_begins() -> None:
+    class Lacking(Base):
+        failure_policy = "degrade"
+
+        @hookimpl
+        def on_run_start(self, run: Any) -> None:
+            raise MissingRequirementError("no such package")
+
+        @hookimpl
+        def on_log(self, rows: Any) -> None:
+            raise MissingRequirementError("gone since")
+
+    hooks = Hooks({"tracker": Lacking()})
+    with pytest.raises(MissingRequirementError):
+        hooks.notify("on_run_start", run=None)
+    hooks.notify("on_log", state=None, rows=[])
 
 
 def stateful(policy: str, state: Any) -> Plugin[Any]:

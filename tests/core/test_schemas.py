@@ -46,7 +46,10 @@ FILES = {
     "run.json": "run",
     "recipe.toml": None,
     "recipe.lock.json": "recipe.lock",
+    "plan.json": "plan",
     "events.jsonl": "event",
+    "ledger.jsonl": "ledger",
+    "telemetry/*.jsonl": "telemetry",
     "checkpoints/step-*/manifest.json": "manifest",
     "checkpoints/step-*/manifest.sha256": None,
     "checkpoints/step-*/rank-*.safetensors": None,
@@ -55,7 +58,9 @@ FILES = {
     "logs/attempt-*/rank-*.outcome.json": "outcome",
     "logs/attempt-*/rank-*.stack": None,
     "logs/attempt-*/rank-*.beat": None,
+    "logs/attempt-*/trackers.log": None,
     "logs/supervisor.log": None,
+    "trackers/*": None,
     "lease.json": "lease",
     "run.json.lock": None,
     "store/attempt-*": None,
@@ -64,6 +69,8 @@ FILES = {
 
 EVENT_COMMANDS = {"run", "resume", "watch"}
 """Their `--json` are event lines."""
+ELSEWHERE = {"stoker-calibrate"}
+"""Printed by a command that takes a minute: its test has a smaller one."""
 
 _REGISTRY: Registry[Any] = Registry().with_resources(
     (f"{name}.json", Resource.from_contents(schema)) for name, schema in SCHEMAS.items()
@@ -114,8 +121,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     tiny_recipe(home)
     text = (home / "tiny.toml").read_text()
-    # Its event is the one that no other plugin and no core writes.
-    (home / "tiny.toml").write_text(f"{text}\n[plugins.memory]\nat_step = 1\n")
+    # Their events and files are those that no other plugin and no core writes.
+    more = "[plugins.memory]\nat_step = 1\n[plugins.cost]\nusd_per_gpu_hour = 2.5\n[plugins.telemetry]\n"
+    (home / "tiny.toml").write_text(f"{text}\n{more}interval_seconds = 0.2\n")
     (home / "wrong.toml").write_text(text.replace("learning_rate", "learning_rte"))
     return home
 
@@ -161,8 +169,17 @@ def history(home: Path) -> History:
     directory.log_path(2, 0).write_text("a warning of some library\n")
     printed["stoker-logs"] = [parse(call(home, "logs", "tiny", "--json"))]
     ask("stoker-new", "new")
+    asked = ("--examples", "20000", "--model", "llama-3-8b", "--gpu", "a100-80gb", "--gpus", "1")
+    ask("stoker-advise", "advise", *asked)
+    ask("stoker-advise", "advise", *asked, "--budget-usd", "0.01", code=4)
     ask("stoker-check", "check", "tiny.toml")
     ask("stoker-check", "check", "wrong.toml", code=2)
+    ask("stoker-plan", "plan", "tiny.toml", "--explain")
+    ask("stoker-plan", "plan", "tiny.toml", "--gpu", "h100-80gb", "--gpus", "2", "--price", "2.5")
+    ask("stoker-plan", "plan", "tiny.toml", "--max-hours", "0", code=4)
+    ask("stoker-plan-compare", "plan", "tiny.toml", "--compare", "--gpu", "h100-80gb", "--gpus", "2")
+    seed = ("--profile", "seed", "--set", "model.path=llama-3-8b", "--gpu", "a100-80gb")
+    ask("stoker-plan-seed", "plan", "tiny.toml", *seed)
     ask("stoker-explain", "explain", "tiny.toml", "train.steps")
     ask("stoker-explain", "explain", "tiny.toml", "data.train")
     ask("stoker-plugins", "plugins")
@@ -225,7 +242,8 @@ def test_the_events_of_a_preemption_keep_to_the_schema(tmp_path: Path) -> None:
 
 
 def test_what_commands_print_keeps_to_their_schemas(history: History) -> None:
-    assert set(history.printed) == {name for name in SCHEMAS if name.startswith("stoker-")} | {"event"}
+    commands = {name for name in SCHEMAS if name.startswith("stoker-")} - ELSEWHERE
+    assert set(history.printed) == commands | {"event"}
     for schema, values in history.printed.items():
         assert values
         for value in values:
@@ -233,6 +251,7 @@ def test_what_commands_print_keeps_to_their_schemas(history: History) -> None:
     before, after = history.printed["stoker-show"]
     assert before["last_step"] is None
     assert after["last_step"]["step"] == after["run"]["total_steps"]
+    assert after["plan"]["problem"] is None
 
 
 def test_a_file_or_key_or_kind_that_is_not_documented_is_found(history: History) -> None:
@@ -280,7 +299,7 @@ def test_manifests_of_scaled_losses_and_odd_states_keep_to_the_schema(
 def test_a_loss_that_is_not_finite_keeps_to_the_schema(history: History, tmp_path: Path) -> None:
     events = read_events(history.directory.events_path)
     step = next(event for event in events if event["kind"] == "step")
-    body = {key: step[key] for key in SCHEMAS["event"]["$defs"]["step"]["properties"]}
+    body = {key: step[key] for key in SCHEMAS["event"]["$defs"]["step"]["required"]}
     EventWriter(tmp_path / "events.jsonl", 1, 0).write("step", **{**body, "loss": float("nan")})
     (event,) = read_events(tmp_path / "events.jsonl")
     assert event["non_finite"] == ["loss"]

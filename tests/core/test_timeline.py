@@ -16,13 +16,14 @@ NOT_IN_A_FIT = {
     "collect_problems",
     "collect_estimates",
     "describe_model",
+    "make_tariff",
     "make_model_files",
     "on_exception",
     "export_model",
 }
 """Called by other commands, for other paths, or instead of the rest; each is tested in its place."""
 
-EVERYWHERE = {"save_state", "collect_notices"}
+EVERYWHERE = {"save_state", "collect_notices", "collect_limits"}
 """Asked for at many places; the block names the first of them."""
 
 

@@ -155,9 +155,3 @@ def declared_by(environment: Environment, extras: tuple[str, ...]) -> list[str]:
 def base_environment(make_environment: Callable[..., Environment]) -> Environment:
     """`pip install stoker`: enough to check recipes; there is no torch in it."""
     return make_environment()
-
-
-@pytest.fixture(scope="session")
-def train_environment(make_environment: Callable[..., Environment]) -> Environment:
-    """`pip install stoker[train]`."""
-    return make_environment("train")

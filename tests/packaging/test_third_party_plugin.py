@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -37,13 +38,17 @@ def test_its_options_are_checked_like_anybody_elses(environment):
     assert "'every'" in result.stderr
 
 
-def test_a_run_prints_the_loss_to_the_log(environment):
+def test_the_wheels_smoke_recipe_trains_and_prints_the_loss_to_the_log(environment):
     recipe = str(environment.site_packages / "stoker" / "recipes" / "smoke.toml")
     options = ["train.steps=4", "train.log_every=1", "plugins.loss_printer.every=2"]
     settings = [argument for option in options for argument in ("--set", option)]
     result = environment.run("stoker", "run", recipe, *settings, "--plain")
     assert result.returncode == 0, result.stdout + result.stderr
-    log = (environment.work / "runs" / "smoke" / "logs" / "attempt-1" / "rank-0.log").read_text()
+    run = environment.work / "runs" / "smoke"
+    assert json.loads((run / "run.json").read_text())["state"] == "done"
+    where = environment.run("python", "-c", "import stoker; print(stoker.__file__)").stdout
+    assert where.startswith(str(environment.site_packages))
+    log = (run / "logs" / "attempt-1" / "rank-0.log").read_text()
     printed = [line for line in log.splitlines() if line.startswith("loss printer: step ")]
     assert [line.split()[3] for line in printed] == ["2:", "4:"]
 

@@ -75,13 +75,3 @@ def test_plugins_are_listed_without_torch(base_environment):
     assert result.returncode == 0, result.stderr
     for name in ("demo", "early_stopping", "freeze", "lora"):
         assert name in result.stdout
-
-
-def test_the_smoke_recipe_inside_it_trains(train_environment):
-    recipe = shipped(train_environment, "smoke.toml")
-    result = train_environment.run("stoker", "run", recipe, "--set", "train.steps=3", "--plain")
-    assert result.returncode == 0, result.stdout + result.stderr
-    record = json.loads((train_environment.work / "runs" / "smoke" / "run.json").read_text())
-    assert record["state"] == "done"
-    where = train_environment.run("python", "-c", "import stoker; print(stoker.__file__)").stdout
-    assert where.startswith(str(train_environment.site_packages))

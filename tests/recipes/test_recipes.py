@@ -73,8 +73,8 @@ def test_quickstart_starts_from_the_real_model_and_shows_an_answer(tmp_path, run
     assert any(note.startswith("after 2 steps: What does") for note in notes)
 
 
-def test_full_trains_every_weight(tmp_path, run):
-    finished = run(tmp_path, RECIPES / "full.toml", *SMALL, "plugins.demo.max_eval_rows=2")
+def test_full_trains_every_weight(train_in_ranks):
+    finished = train_in_ranks(RECIPES / "full.toml", *SMALL, "plugins.demo.max_eval_rows=2")
     *_, saved = [e for e in finished.events("checkpoint") if e["phase"] == "committed"]
     weights = finished.directory / "checkpoints" / f"step-{saved['step']:08d}"
     # float32 weights and two moments of 134,515,008 parameters.
@@ -82,16 +82,16 @@ def test_full_trains_every_weight(tmp_path, run):
     assert size > 134_515_008 * 3 * 4
 
 
-def test_continued_pretraining_learns_every_token_of_full_blocks(tmp_path, run):
+def test_continued_pretraining_learns_every_token_of_full_blocks(train_in_ranks):
     sizes = ["data.sequence_length=64", "plugins.demo.max_eval_rows=4"]
-    finished = run(tmp_path, RECIPES / "continued_pretraining.toml", *SMALL, *sizes)
+    finished = train_in_ranks(RECIPES / "continued_pretraining.toml", *SMALL, *sizes)
     [step] = finished.events("step")
     # Two blocks without padding; the first token of each has none before it to be learnt from.
     assert (step["tokens"], step["supervised_tokens"]) == (2 * 64, 2 * 63)
     assert finished.events("evaluate")[0]["eval_loss"] < 5
 
 
-def test_chat_learns_every_answer_of_a_conversation_and_where_it_ends(tmp_path, run):
+def test_chat_learns_every_answer_of_a_conversation_and_where_it_ends(train_in_ranks):
     training, evaluation = shown(RECIPES / "chat.toml", "plugins.demo.max_train_rows=2")
     for example in (training, evaluation):
         learnt = [segment["text"] for segment in example["segments"] if segment["supervised"]]
@@ -99,17 +99,17 @@ def test_chat_learns_every_answer_of_a_conversation_and_where_it_ends(tmp_path, 
         assert len(learnt) == rest.count("<|im_start|>assistant") >= 2
         assert all(text.endswith("<|im_end|>") for text in learnt)
         assert rest.startswith("<|im_start|>system\nYou answer questions")
-    finished = run(tmp_path, RECIPES / "chat.toml", *SMALL, "plugins.demo.max_eval_rows=2")
+    finished = train_in_ranks(RECIPES / "chat.toml", *SMALL, "plugins.demo.max_eval_rows=2")
     assert finished.events("evaluate")[0]["eval_loss"] < 5
 
 
-def test_alpaca_puts_instruction_and_input_into_one_question(tmp_path, run):
+def test_alpaca_puts_instruction_and_input_into_one_question(train_in_ranks):
     training, _ = shown(RECIPES / "alpaca.toml")
     [before, learnt, _] = [segment["text"] for segment in training["segments"]]
     question = before.partition("<|im_start|>user\n")[2]
     assert re.match(r"Describe .* Python's .*\.\n\n.+<\|im_end\|>\n<\|im_start\|>assistant\n$", question)
     assert learnt.endswith("<|im_end|>")
-    finished = run(tmp_path, RECIPES / "alpaca.toml", *SMALL, "plugins.demo.max_eval_rows=2")
+    finished = train_in_ranks(RECIPES / "alpaca.toml", *SMALL, "plugins.demo.max_eval_rows=2")
     assert finished.events("evaluate")[0]["eval_loss"] < 5
     *_, saved = [e for e in finished.events("checkpoint") if e["phase"] == "committed"]
     weights = finished.directory / "checkpoints" / f"step-{saved['step']:08d}"
@@ -130,6 +130,13 @@ def test_lines_for_own_files_are_right_once_they_are_switched_on(name, tmp_path)
         copy.write_text(changed)
         _, problems = inspect_recipe(copy)
         assert [problem.key for problem in problems] == ["data.train.0.path"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["alpaca.toml", "chat.toml", "continued_pretraining.toml", "full.toml"])
+def test_the_command_trains_it(name, tmp_path, run):
+    finished = run(tmp_path, RECIPES / name, *SMALL, "plugins.demo.max_eval_rows=2")
+    assert finished.events("evaluate")[0]["eval_loss"] < 5
 
 
 @pytest.mark.slow

@@ -157,34 +157,24 @@ def test_a_template_that_ends_no_turn_is_a_warning_of_the_examples(folder: Path)
     assert "the token that ends a turn is never supervised" in problem["message"]
 
 
-def test_control_characters_of_rows_do_not_reach_the_terminal(folder: Path) -> None:
-    (folder / "chats.jsonl").write_text(chat(("user", "::stop::a\r\nb\rc\x0bd"), ("assistant", "e")))
-    result = subprocess.run(
-        [sys.executable, "-m", "stoker", "check", "--show-data", "1", "chat.toml"],
-        cwd=folder,
-        capture_output=True,
-        timeout=120,
-    )
-    assert b"\r" not in result.stdout
-    assert b"  | ::stop::a\\r\\n\n  | b\\rc\\x0bd" in result.stdout
-
-
-def test_names_from_the_environment_are_not_shown(folder: Path) -> None:
-    secret = folder / "tok-998877"
-    (folder / "chats.jsonl").rename(secret.with_suffix(".jsonl"))
+def test_neither_names_from_the_environment_nor_control_characters_of_rows_are_shown(
+    folder: Path,
+) -> None:
+    secret = folder / "tok-998877.jsonl"
+    secret.write_text(chat(("user", "::stop::a\r\nb\rc\x0bd"), ("assistant", "e")))
     (folder / "chat.toml").write_text(RECIPE.replace('"chats.jsonl"', '"env:CHATS"'))
-    environment = {**os.environ, "CHATS": str(secret.with_suffix(".jsonl"))}
     result = subprocess.run(
         [sys.executable, "-m", "stoker", "check", "--show-data", "1", "chat.toml"],
         cwd=folder,
-        env=environment,
+        env={**os.environ, "CHATS": str(secret)},
         capture_output=True,
-        text=True,
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
-    assert "data.train.0: env:CHATS, line 1:" in result.stdout
-    assert "998877" not in result.stdout + result.stderr
+    assert b"data.train.0: env:CHATS, line 1:" in result.stdout
+    assert b"998877" not in result.stdout + result.stderr
+    assert b"\r" not in result.stdout
+    assert b"  | ::stop::a\\r\\n\n  | b\\rc\\x0bd" in result.stdout
 
 
 def test_run_refuses_bad_data_before_anything_is_started(folder: Path) -> None:

@@ -64,3 +64,56 @@ def test_a_run_as_json(invoke: Invoke, new_run: Any) -> None:
 def test_an_unknown_run_is_a_usage_error(invoke: Invoke, new_run: Any) -> None:
     new_run("fire")
     assert isinstance(invoke(command, "fier").exception, UsageError)
+
+
+def write_plan(directory: RunDirectory, **grade: Any) -> None:
+    """A plan as far as `show` reads it."""
+    span = {"low": 1.0, "mid": 2.0, "high": 3.0}
+    plan = {
+        "v": 1,
+        "per_gpu": {"allocated": 8e9, "total": 9.5e9, "context": 0.5e9},
+        "host_bytes": 0,
+        "tokens": span,
+        "steps": 9,
+        "step_seconds": span,
+        "tokens_per_second": span,
+        "cost_usd": None,
+    }
+    directory.plan_path.write_text(json.dumps({**plan, **({"grade": grade} if grade else {})}))
+
+
+def test_a_plan_is_shown_before_anything_was_measured(invoke: Invoke, new_run: Any) -> None:
+    write_plan(new_run())
+    lines = [line[13:] for line in invoke(command, "fire").output.splitlines()]
+    assert "memory of a rank: 9.0 GB predicted" in lines
+    assert "step: 2 s predicted" in lines
+    assert "tokens/s: 2 predicted" in lines
+    assert not any(line.startswith("cost:") for line in lines)
+
+
+def test_a_plan_is_shown_against_what_was_measured(invoke: Invoke, new_run: Any) -> None:
+    write_plan(
+        new_run(),
+        attempt=1,
+        t=1.0,
+        after_counting=True,
+        predicted={"step_seconds": 2.0, "reserved_bytes": 9e9, "cost_usd": 4.0},
+        measured={"step_seconds": 2.2, "reserved_bytes": 9.9e9, "cost_usd": 5.0},
+        ratio={"step_seconds": 1.1, "reserved_bytes": 1.1, "cost_usd": 1.25},
+    )
+    output = invoke(command, "fire").output
+    assert "plan         memory of a rank: 9.0 GB predicted, 9.9 GB measured (x 1.10)" in output
+    assert "             step: 2 s predicted, 2.2 s measured (x 1.10)" in output
+    assert "             cost: $4.00 predicted, $5.00 measured (x 1.25)" in output
+    assert "the data were not counted at the launch" in output
+    shown = json.loads(invoke(command, "fire", "--json").output)["plan"]
+    assert shown["measured"]["cost_usd"] == 5.0
+    assert (shown["problem"], shown["after_counting"]) == (None, True)
+
+
+def test_a_run_without_a_plan_says_why_or_nothing(invoke: Invoke, new_run: Any) -> None:
+    directory = new_run()
+    assert "plan" not in invoke(command, "fire").output
+    assert json.loads(invoke(command, "fire", "--json").output)["plan"] is None
+    directory.plan_path.write_text('{"v": 1, "problem": "no model \'x\' is known."}')
+    assert "plan         none: no model 'x' is known." in invoke(command, "fire").output

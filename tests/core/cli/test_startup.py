@@ -67,6 +67,11 @@ def test_nothing_heavy_is_imported(arguments: list[str], tmp_path: Path) -> None
     assert not modules & set(HEAVY)
 
 
+def test_advice_needs_nothing_heavy() -> None:
+    asked = ["--model", "llama-3-8b", "--examples", "20000", "--gpu", "a100-80gb", "--gpus", "2"]
+    assert not modules_after(["advise", *asked]) & {*HEAVY, "numpy"}
+
+
 def test_help_imports_no_command_and_the_list_no_plugin() -> None:
     commands = {entry.target.partition(":")[0] for entry in cli.COMMANDS.values()}
     assert not modules_after(["--help"]) & (commands | {"rich", "tomlkit", "psutil"})

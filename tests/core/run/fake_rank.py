@@ -79,6 +79,11 @@ if behaviour == "preempted":
 if behaviour == "left":
     meet()
     leave(75, step=2)
+if behaviour == "spent":
+    leave(4, step=2, reason="the budget of $5.00 is used up")
+if behaviour == "spent-too":
+    # Only one rank knows why.
+    leave(4, step=2)
 if behaviour == "fail":
     leave(71, message="the loss is not finite.", hint="Lower the learning rate.")
 if behaviour == "fail-late":

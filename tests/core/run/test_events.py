@@ -45,6 +45,15 @@ def test_a_torn_last_line_is_left_out_until_it_is_whole(path: Path) -> None:
     assert [event["message"] for event in tail.read()] == ["b"]
 
 
+def test_another_tail_goes_on_where_one_has_come_to(path: Path) -> None:
+    path.write_text('{"kind": "note", "message": "a"}\n{"kind": "no')
+    tail = EventTail(path)
+    tail.read()
+    with path.open("a") as file:
+        file.write('te", "message": "b"}\n')
+    assert [event["message"] for event in EventTail(path, tail.position).read()] == ["b"]
+
+
 def test_a_new_attempt_does_not_write_behind_half_a_line(path: Path) -> None:
     path.write_text('{"kind": "step", "ste')
     EventWriter(path, 2, 0).write("resume", step=1)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from stoker.errors import UsageError
+from stoker.recipe.lock import read_lock
 from stoker.recipe.model import Recipe
 from stoker.run.directory import RunDirectory
 from stoker.run.lease import Lease
-from stoker.run.naming import choose_run, open_for_run
+from stoker.run.naming import choose_run, open_chosen
 
 NewRecipe = Callable[..., Recipe]
 
@@ -20,6 +21,12 @@ NewRecipe = Callable[..., Recipe]
 @pytest.fixture
 def parent(tmp_path: Path) -> Path:
     return tmp_path / "runs"
+
+
+def open_for_run(parent: Path, recipe: Recipe, fresh: bool) -> tuple[RunDirectory, bool]:
+    """The directory that `stoker run` uses, and whether the run goes on."""
+    choice = choose_run(parent, recipe, fresh)
+    return open_chosen(choice, recipe), choice.resume
 
 
 def start(parent: Path, recipe: Recipe, **changes: Any) -> RunDirectory:
@@ -93,6 +100,20 @@ def test_a_changed_recipe_does_not_go_on_with_an_old_run(parent: Path, new_recip
     start(parent, new_recipe(), state="stopped")
     with pytest.raises(UsageError, match=r"train\.steps: 3 -> 9.*stoker resume fire.*--fresh"):
         open_for_run(parent, new_recipe(steps=9), fresh=False)
+
+
+def test_a_recipe_with_values_that_do_not_change_training_goes_on_with_them(
+    parent: Path, recipe: Recipe
+) -> None:
+    left = start(parent, recipe, state="stopped")
+    train = recipe.tables.train.model_copy(update={"log_every": 7})
+    other = Recipe(tables=recipe.tables.model_copy(update={"train": train}), path=recipe.path)
+    choice = choose_run(parent, other, fresh=False)
+    assert choice.resume
+    assert [change.key for change in choice.changes] == ["train.log_every"]
+    choice.adopt(other)
+    assert read_lock(left.lock_path).train.log_every == 7
+    assert left.read_record().recipe_hash == other.fingerprint()
 
 
 def test_a_run_that_moved_with_its_folder_still_goes_on(parent: Path, recipe: Recipe) -> None:

@@ -49,7 +49,18 @@ def test_the_earliest_failure_is_the_cause() -> None:
 
 @pytest.mark.parametrize(
     ("codes", "expected"),
-    [((0, 0), 0), ((0, 75), 75), ((75, 1, 0), 1), ((1, 73), 73), ((), 1), ((76, 75), 76)],
+    [
+        ((0, 0), 0),
+        ((0, 75), 75),
+        ((75, 1, 0), 1),
+        ((1, 73), 73),
+        ((), 1),
+        ((76, 75), 76),
+        # One rank knows that the budget is spent, the other follows it.
+        ((4, 75), 4),
+        ((4, 76), 76),
+        ((4, 1), 1),
+    ],
 )
 def test_the_exit_code_of_all_ranks(codes: tuple[int, ...], expected: int) -> None:
     assert combined_exit_code(outcomes(*codes)) == expected

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stoker.run.lines import clean, describe, format_bytes, format_seconds
+from stoker.run.lines import clean, describe, format_bytes, format_seconds, format_usd
 from stoker.run.progress import JsonView, LiveView, PlainView, make_view
 
 
@@ -48,6 +48,14 @@ def progress(done: int, t: float, phase: str = "tokenising") -> dict[str, Any]:
 def test_a_step_says_where_training_is_and_when_it_ends(view: PlainView, out: io.StringIO) -> None:
     view.show([step(10)])
     assert out.getvalue() == "step 10/30  loss 2.5000  lr 1.00e-04  1,234 tokens/s  ETA 40 s\n"
+
+
+def test_a_step_says_what_is_spent_and_what_it_will_be(view: PlainView, out: io.StringIO) -> None:
+    view.show([{"kind": "cost", "usd": 1.234, "projected_usd": 5.6}, step(10)])
+    assert out.getvalue().endswith("  ETA 40 s  $1.23 of about $5.60\n")
+    view.show([{"kind": "cost", "usd": 2.0, "projected_usd": None}, step(11)])
+    view.close()
+    assert out.getvalue().endswith("  $2.00\n")
 
 
 def test_of_the_steps_of_one_log_point_the_last_is_shown(view: PlainView, out: io.StringIO) -> None:
@@ -135,6 +143,14 @@ def test_text_of_others_cannot_steer_the_terminal() -> None:
 )
 def test_times_are_short(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("usd", "text"),
+    [(0, "$0.00"), (1234.5, "$1,234.50"), (0.5, "$0.50"), (0.0123, "$0.012"), (0.00042, "$0.00042")],
+)
+def test_amounts_have_cents_and_small_ones_two_digits_that_count(usd: float, text: str) -> None:
+    assert format_usd(usd) == text
 
 
 def test_sizes_are_short() -> None:

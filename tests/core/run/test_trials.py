@@ -40,19 +40,17 @@ def test_a_failure_on_all_ranks_is_told_and_the_next_run_goes_on(
     assert ranks.run("after", tiny_recipe(tmp_path)).problem == ""
 
 
-def test_ranks_that_are_killed_are_started_anew(ranks: TrialRanks, tmp_path: Path) -> None:
-    ranks.kill()
-    assert ranks.run("again", tiny_recipe(tmp_path)).problem == ""
-
-
-def test_a_rank_that_dies_without_a_word_is_no_reason_to_wait_for_ever(
+def test_after_a_rank_that_dies_without_a_word_the_others_are_killed_and_all_started_anew(
     ranks: TrialRanks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stoker.run.trials.SECONDS_FOR_THE_OTHERS", 0.5)
     recipe = tiny_recipe(tmp_path)
     assert ranks.run("before", recipe).problem == ""
+    starts = ranks._starts
     ranks._ranks[1].kill()
     ranks._ranks[1].wait()
     trial = ranks.run("died", recipe)
     assert trial.failure is not None
+    assert ranks._ranks == []
     assert ranks.run("afterwards", recipe).problem == ""
+    assert ranks._starts == starts + 1

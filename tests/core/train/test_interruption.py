@@ -104,6 +104,11 @@ def test_a_signal_saves_exits_75_and_the_same_command_goes_on(
     stopped_at = record.step
     assert 5 <= stopped_at < STEPS
     assert (directory(folder, name).path / record.result / "manifest.json").is_file()
+    # Half a run is graded too, but for what all of it costs.
+    grade = json.loads(directory(folder, name).plan_path.read_text())["grade"]
+    assert grade["attempt"] == 1
+    assert "resident_bytes" in grade["measured"]
+    assert "cost_usd" not in grade["measured"]
 
     second = start(folder, name, "--nproc", str(ranks))
     output = output_of(second)

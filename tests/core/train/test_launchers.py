@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -43,6 +44,14 @@ def run(folder: Path, command: list[str], name: str, *options: str, wait: bool =
     return process
 
 
+def planned_ranks(folder: Path, name: str) -> int:
+    """Of the plan that a run keeps, which is graded by then."""
+    plan = json.loads(RunDirectory(folder / "runs" / name).plan_path.read_text())
+    assert "resident_bytes" in plan["grade"]["measured"]
+    ranks: int = plan["made_for"]["ranks"]
+    return ranks
+
+
 def losses(folder: Path, name: str) -> list[float]:
     events = read_events(RunDirectory(folder / "runs" / name).events_path)
     assert RunDirectory(folder / "runs" / name).read_record().state == "done"
@@ -68,6 +77,7 @@ def test_two_ranks_give_the_losses_of_one(folder: Path, reference: list[float]) 
     run(folder, STOKER, "two", "--nproc", "2")
     assert RunDirectory(folder / "runs" / "two").read_record().nproc == 2
     assert losses(folder, "two") == pytest.approx(reference, rel=1e-6)
+    assert planned_ranks(folder, "two") == 2
 
 
 def test_torchrun_gives_them(folder: Path, reference: list[float]) -> None:
@@ -75,6 +85,7 @@ def test_torchrun_gives_them(folder: Path, reference: list[float]) -> None:
     run(folder, [*torchrun, "-m", "stoker"], "torchrun")
     assert RunDirectory(folder / "runs" / "torchrun").read_record().nproc == 2
     assert losses(folder, "torchrun") == pytest.approx(reference, rel=1e-6)
+    assert planned_ranks(folder, "torchrun") == 2
 
 
 def test_accelerate_launch_gives_them(folder: Path, reference: list[float]) -> None:
@@ -95,5 +106,6 @@ def test_two_nodes_on_loopback_give_them(folder: Path, reference: list[float]) -
     output, _ = first.communicate(timeout=60)
     assert first.returncode == 0, output
     assert losses(folder, "nodes") == pytest.approx(reference, rel=1e-6)
+    assert planned_ranks(folder, "nodes") == 2
     logs = folder / "runs" / "nodes" / "logs" / "attempt-1"
     assert {path.name for path in logs.glob("*.log")} == {"rank-0.log", "rank-1.log"}

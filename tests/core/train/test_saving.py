@@ -24,7 +24,6 @@ from stoker.run.notices import Notice
 from stoker.testing import Fit, tiny_fit
 from stoker.train import room, saving
 from stoker.train.boundary import INTERRUPT, Decision
-from stoker.train.interval import mean_seconds_between, parse_interval, young_daly_seconds
 from stoker.train.worker import SECONDS_TO_LEAVE, leave_saved
 
 
@@ -185,21 +184,6 @@ def test_without_memory_for_a_copy_training_waits_and_says_so(
     notes = [event["message"] for event in fit.of_kind("note")]
     assert sum("written while training waits" in note for note in notes) == 1
     assert [step for phase, step in phases(fit) if phase == "committed"] == [0, 2, 4]
-
-
-def test_the_interval_is_as_young_and_daly_have_it() -> None:
-    """A minute to save and 6 hours between interruptions: every 27 minutes."""
-    assert young_daly_seconds(60, 6 * 3600) == pytest.approx(1609.97, abs=0.01)
-    assert parse_interval("auto").is_auto
-    assert parse_interval("200 steps").steps == 200
-    assert parse_interval("10 min").seconds == 600
-
-
-def test_the_mean_time_between_interruptions_follows_what_the_run_has_seen() -> None:
-    hour = 3600.0
-    assert mean_seconds_between({}, 6 * hour) == 6 * hour
-    facts = {"interruptions": 3, "observed_seconds": 4 * hour, "attempt_seconds": 2 * hour}
-    assert mean_seconds_between(facts, 6 * hour) == 3 * hour
 
 
 def test_auto_saves_by_the_measured_commit_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,8 +376,3 @@ def test_the_record_names_a_result_that_is_there_while_the_run_works(tmp_path: P
     fit = tiny_fit(tmp_path, {"looks": Looks(PluginConfig())}, settings)
     assert seen == [True] * 5
     assert fit.directory.read_record().result == "checkpoints/step-00000005"
-
-
-@pytest.mark.parametrize(("every", "seconds"), [("30 s", 30.0), ("10 min", 600.0), ("2 h", 7200.0)])
-def test_an_interval_is_stated_in_seconds_minutes_or_hours(every: str, seconds: float) -> None:
-    assert parse_interval(every).seconds == seconds

@@ -345,12 +345,12 @@ def test_a_float16_overflow_on_one_rank_skips_the_step_on_all(rank_pool: Pool, t
 # -- loading --------------------------------------------------------------------------------------
 
 
-def test_no_rank_ever_holds_the_whole_model(rank_pool: Pool, tmp_path: Path) -> None:
+def test_no_rank_ever_holds_the_whole_model(rank_pool: Pool, start_ranks: Pool, tmp_path: Path) -> None:
     """317 M parameters in float32, read from safetensors by two fresh processes."""
     folder = str(tmp_path / "large" / "model")
     (whole,) = rank_pool(1).call(f"{WORK}:write_large_model", folder=folder)
     assert whole >= 4 * 300e6
-    fresh = type(rank_pool(2))(2)
+    fresh = start_ranks(2)
     try:
         growths = fresh.call(
             f"{WORK}:load_growth", warm=str(tmp_path / "warm"), folder=str(tmp_path / "large")

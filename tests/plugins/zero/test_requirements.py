@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from stoker.doctor.finding import Finding
 from stoker.errors import MissingRequirementError
 from stoker.testing import tiny_fit
 from stoker_plugins.zero import requirements
-from stoker_plugins.zero.extensions import _programs_of_this_environment
+from stoker_plugins.zero.extensions import _leave_out_debug_symbols, _programs_of_this_environment
 
 
 def test_a_run_without_deepspeed_says_how_to_get_it(
@@ -50,6 +51,12 @@ def test_programs_beside_the_interpreter_are_found_while_building_only() -> None
     with _programs_of_this_environment():
         assert os.environ["PATH"] != before
     assert os.environ.get("PATH", "") == before
+
+
+def test_extensions_are_compiled_as_deepspeed_says_without_debug_symbols() -> None:
+    builder = SimpleNamespace(cxx_args=lambda: ["-O3", "-g", "-Wno-reorder"])
+    _leave_out_debug_symbols(builder)
+    assert builder.cxx_args() == ["-O3", "-Wno-reorder"]
 
 
 def test_a_lock_that_a_killed_process_left_in_a_build_is_not_waited_for() -> None:
