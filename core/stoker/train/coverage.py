@@ -39,7 +39,8 @@ class GradientCoverage:
         if self._seen is None or learning_rate <= 0:
             return
         gradients = dict(self.state.engine.gradients())
-        self._refuse_missing(gradients)
+        if self.state.engine.world_size > 1:
+            refuse_missing(gradients)
         norms = self._largest(gradients)
         finite = torch.isfinite(norms)
         self._seen = torch.maximum(self._seen, ((norms > 0) & finite).float())
@@ -55,16 +56,6 @@ class GradientCoverage:
         if dist.is_initialized():
             dist.all_reduce(self._counted, dist.ReduceOp.MIN)
         return bool(self._counted >= STEPS)
-
-    def _refuse_missing(self, gradients: Mapping[str, Tensor | None]) -> None:
-        """With several ranks a tensor outside the graph would stop the next reduction."""
-        missing = [name for name in self.names if gradients[name] is None]
-        if missing and self.state.engine.world_size > 1:
-            raise StokerError(
-                f"{len(missing)} of {len(self.names)} trainable tensors take no part in the loss: "
-                f"{_some(missing)}.",
-                hint="Freeze them with [plugins.freeze]: ranks cannot average what is not there.",
-            )
 
     def _largest(self, gradients: Mapping[str, Tensor | None]) -> Tensor:
         """Largest absolute element of this rank's part of each gradient; 0 where there is none."""
@@ -97,6 +88,20 @@ class GradientCoverage:
                 f"{STEPS} steps: {_some(others)}.",
                 hint="Freeze them with [plugins.freeze], or switch off the plugin that cuts them off.",
             )
+
+
+def refuse_missing(gradients: Mapping[str, Tensor | None]) -> None:
+    """With several ranks a tensor outside the graph would stop the next reduction.
+
+    Raises `StokerError` naming those without a gradient.
+    """
+    missing = [name for name, gradient in gradients.items() if gradient is None]
+    if missing:
+        raise StokerError(
+            f"{len(missing)} of {len(gradients)} trainable tensors take no part in the loss: "
+            f"{_some(missing)}.",
+            hint="Freeze them with [plugins.freeze]: ranks cannot average what is not there.",
+        )
 
 
 def _some(names: list[str], most: int = 5) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from stoker.errors import StokerError
 from stoker.train.arrival import Arrival
+from stoker.train.coverage import refuse_missing
 from stoker.train.torch_engine import TorchEngine
 from stoker.train.weights import PackedParameter, move_buffers, replace_parameters
 
@@ -105,6 +106,8 @@ class DefaultEngine(TorchEngine):
             loss_sum, _ = self._forward(loss, batch)
             (loss_sum * 0.0).backward()
         module.require_backward_grad_sync = communicates
+        # DDP would say it in the next forward, with the numbers of the parameters.
+        refuse_missing({name: parameter.grad for name, parameter in self.trainable.items()})
         self.optimizer.zero_grad(set_to_none=True)
 
     def _forward(self, loss: Loss, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -126,13 +126,13 @@ class AddsDeadWeight(Plugin[PluginConfig]):
 
 
 def dead_weight(folder: str) -> str:
-    """What the coverage check says after the first step of a model with a dead weight."""
+    """What is said in the first step of a model with a dead weight."""
     state = build(folder, {"adds": AddsDeadWeight(PluginConfig())})
     index: Any = RandomRows([9, 5, 7, 3], 0)
     plan = plan_rows(1, range(4), index, 1, state.run.rank, state.run.world_size)
-    run_micro_batches(state, collate_plan(plan, index))
-    state.engine.finish_gradients()
     try:
+        run_micro_batches(state, collate_plan(plan, index))
+        state.engine.finish_gradients()
         GradientCoverage(state).observe(1.0)
     except StokerError as error:
         return error.message
