@@ -70,7 +70,7 @@ lint: $(TEST_STAMP)
 # Ahead, so that no test waits for a compiler; what is compiled already takes seconds.
 .PHONY: extensions
 extensions: $(TEST_STAMP)
-	@echo "==> DeepSpeed's C++ parts (about 4 minutes, once)"
+	@echo "==> DeepSpeed's C++ parts (about 3 minutes, once)"
 	@$(BIN)/python -m stoker_plugins.zero.extensions || echo 'tests of what is missing will fail'
 
 .PHONY: test-slow
