@@ -126,6 +126,8 @@ def _programs_of_this_environment() -> Iterator[None]:
 
 def main() -> int:
     """Compile everything that this machine can; says what it lacks and ends with 5 then."""
+    # DeepSpeed imports MLflow, if it is there; that would leave a file in the home folder.
+    os.environ.setdefault("DO_NOT_TRACK", "true")
     try:
         _build_all(host_optimizer=True, nvme=False, tell=print)
         require_libaio()

@@ -29,6 +29,7 @@ def nvmlSystemGetDriverVersion(): return "570.86.15"
 def nvmlSystemGetCudaDriverVersion(): return 12080
 def nvmlDeviceGetHandleByIndex(index): return index
 def nvmlDeviceGetName(index): return "NVIDIA H100 80GB HBM3"
+def nvmlDeviceGetMemoryInfo(index): return Fake(total=85520809984)
 def nvmlDeviceGetGraphicsRunningProcesses(index): return []
 def nvmlDeviceGetComputeRunningProcesses(index):
     if index == 2:

@@ -233,7 +233,7 @@ def test_two_ranks_stop_together_and_cost_twice_as_much(folder: Path) -> None:
 def test_a_rank_of_a_foreign_launcher_keeps_the_ledger_and_is_refused_as_well(folder: Path) -> None:
     """With a budget that does not even last for its start."""
     environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
-    command = [*STOKER, *run_arguments("foreign", "plugins.cost.budget_usd=0.5")]
+    command = [*STOKER, *run_arguments("foreign", "plugins.cost.budget_usd=0.01")]
     ends = [
         subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         for _ in range(2)
