@@ -99,7 +99,10 @@ class Estimator:
             context=0.0 if self.on_cpu else CUDA_CONTEXT_BYTES + NCCL_BYTES * several,
             reserved_factor=1.0 if self.on_cpu else _reserved_factor(moments.values()),
             capacity=self.situation.gpu.memory_bytes,
-            host_bytes=self._at("host") + self.facts.host_buffers + self.passes.on_host,
+            host_bytes=self._at("host")
+            + self.facts.host_buffers
+            + self.passes.on_host
+            + self._transfer_bytes(),
             nvme_bytes=self._at("nvme"),
             disk_bytes=(keep + _CHECKPOINTS_IN_MAKING) * self._checkpoint_bytes(),
         )
@@ -186,6 +189,7 @@ class Estimator:
     ) -> dict[str, float]:
         states, sharding = self.states, self.sharding
         kept = self._batch_bytes() + sum(self.facts.buffers.values())
+        kept += self._transfer_bytes() * (2 if self.on_cpu else 1)
         return {
             "weights": self._on_device(states.weights, sharding.weights_on),
             "gradients": gradients,
@@ -216,6 +220,9 @@ class Estimator:
         """Of an unsharded model, in the dtype that the passes count in."""
         item = self.situation.master_bytes if self.sharding.casts else self.situation.compute_bytes
         return max(1.0, float(self.inventory.trained * item))
+
+    def _transfer_bytes(self) -> float:
+        return self.sharding.transfer_bytes * self.inventory.largest_trained
 
     def _batch_bytes(self) -> float:
         batch = self.situation.micro_batch

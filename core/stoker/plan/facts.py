@@ -96,6 +96,8 @@ class Sharding:
     """Elements whose gradients are copied together when backward is over, to reduce them at once."""
     norm_bytes: float = 0.0
     """Per element of the largest trained tensor, while the gradient norm is taken."""
+    transfer_bytes: float = 0.0
+    """The same, for good: on the device, and as much on the host, where gradients change places."""
     update_copy_bytes: float = 0.0
     """Per element of what is updated at a time ..."""
     update_copy_elements: float = float("inf")

@@ -58,6 +58,7 @@ def _whole_weights(config: ZeroConfig, situation: Situation) -> dict[str, Any]:
         "buckets": 2 if config.overlap_communication else 1,
         "bucket_elements": config.reduce_bucket_elements,
         "norm_bytes": _FLOAT64,
+        "transfer_bytes": 0 if keeps_states else situation.compute_bytes,
         # In host memory also the weights as they will go back to the device.
         "master_bytes": _FLOAT32 + (0 if keeps_states else situation.compute_bytes),
         "update_copy_bytes": _FLOAT32 if flattens else 0,
