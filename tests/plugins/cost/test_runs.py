@@ -142,6 +142,8 @@ def test_a_budget_ends_a_run_saved_with_4_and_later_attempts_count_on(folder: Pa
     for pid in (directory.read_record().pid, process.pid, *pids_of_ranks(directory)):
         os.kill(pid, signal.SIGKILL)
     process.communicate(timeout=60)
+    # What they had in memory takes a moment to be given back.
+    wait_until(lambda: directory.effective_state() == "lost", "the run is still held")
     with directory.ledger_path.open("ab") as file:
         file.write(b'{"kind": "running", "attempt": 1, "t": 179')
     begun = directory.read_record().started
