@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,20 +72,30 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
+def _script(folder: str, name: str) -> ModuleType:
+    path = Path(__file__).parents[1] / folder / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look themselves up there
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[name]
+    return module
+
+
 @pytest.fixture(scope="session")
 def docs_script() -> Callable[[str], ModuleType]:
     """`docs_script("write_recipes")` is docs/write_recipes.py as a module."""
+    return partial(_script, "docs")
 
-    def load(name: str) -> ModuleType:
-        path = Path(__file__).parents[1] / "docs" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
 
-    return load
+@pytest.fixture(scope="session")
+def benchmark_script() -> Callable[[str], ModuleType]:
+    """`benchmark_script("plan_time")` is benchmarks/plan_time.py as a module."""
+    return partial(_script, "benchmarks")
 
 
 @pytest.fixture(scope="session")

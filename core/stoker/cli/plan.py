@@ -55,14 +55,9 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     recipe: Path,
     overrides: tuple[str, ...],
-    gpu: str | None,
-    gpus: int | None,
-    nodes: int | None,
-    provider: str | None,
-    price: float | None,
-    prices: Path | None,
     compare: bool,
     by: Literal["cost", "time"],
     limit: int,
@@ -76,8 +71,9 @@ def command(
     max_usd: float | None,
     max_hours: float | None,
     as_json: bool,
+    **machines: Any,
 ) -> None:
-    """Plan, print, and exit with what the assertions say."""
+    """Plan, print, and exit with what the assertions say. `machines` are options of `make_target`."""
     from stoker.plan.plan import make_plan
     from stoker.recipe.loading import load_recipe
 
@@ -86,7 +82,7 @@ def command(
         if value is not None and not value >= 0:  # neither negative nor NaN
             raise click.UsageError(f"{name} {value:g}: a limit is at least 0.")
     loaded = load_recipe(recipe, overrides, allow_unset=True)
-    target = make_target(loaded, gpu, gpus, nodes, provider, price, prices)
+    target = make_target(loaded, **machines)
     if profile is not None:
         sys.exit(print_seed_profile(loaded, target, as_json=as_json, assert_fits=assert_fits))
     if count:
@@ -97,13 +93,12 @@ def command(
     if compare:
         from stoker.cli.plan_comparison import print_comparison
 
-        one = None if gpu is None else target.gpu
         print_comparison(
             loaded,
             plan,
             target,
-            gpu=one,
-            gpus=gpus,
+            gpu=target.gpu if machines["gpu"] is not None else None,
+            gpus=machines["gpus"],
             methods=any_method,
             everything=everything,
             by=by,

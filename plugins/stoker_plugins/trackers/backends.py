@@ -36,8 +36,6 @@ class Backend(ABC):
 
     library: ClassVar[str]
     """The module that takes long to import."""
-    rewinds: ClassVar[bool] = False
-    """Whether steps that are trained again may take the place of what was logged of them."""
 
     def __init__(self, config: TrackersConfig, naming: Naming) -> None:
         self.config = config
@@ -64,9 +62,9 @@ class Backend(ABC):
         """Numbers that are no row of a step: the row of that step comes later, or came before."""
         self.log(values, step)
 
-    def rewind(self, step: int) -> None:
-        """Forget what is later than a step. For those that can."""
-        raise NotImplementedError
+    def rewind(self, step: int) -> bool:
+        """Forget what is later than a step, so that it is logged again; False: what was logged stays."""
+        return False
 
     @abstractmethod
     def close(self, ending: Ending, step: int) -> None:
@@ -77,7 +75,6 @@ class TensorBoard(Backend):
     """Event files, one more for each attempt."""
 
     library = "torch.utils.tensorboard"
-    rewinds = True
 
     def open(self, bookmark: Bookmark) -> None:
         """What was written after the bookmark was, if anything, does not count."""
@@ -90,9 +87,10 @@ class TensorBoard(Backend):
         )
         self._tracker.start()
 
-    def rewind(self, step: int) -> None:
+    def rewind(self, step: int) -> bool:
         self._tracker.finish()
         self._open(step + 1)
+        return True
 
     def close(self, ending: Ending, step: int) -> None:
         self._tracker.log({"outcome": ending.word}, step=step)

@@ -131,11 +131,11 @@ class Follower:
     def _begin_attempt(self, step: int) -> None:
         """Training goes on from a checkpoint of that step, which need not be the last one mirrored."""
         seen = self._bookmark.seen
-        if self._backend.rewinds and max(seen.values(), default=0) > step:
+        if max(seen.values(), default=0) > step:
             with self._calling():
-                self._backend.rewind(step)
-            seen.update({name: min(last, step) for name, last in seen.items()})
-            self._step = step
+                if self._backend.rewind(step):
+                    seen.update({name: min(last, step) for name, last in seen.items()})
+                    self._step = step
         self._floor = dict(seen)
 
     @contextmanager

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "plan_memory_published.py"
-
 
 @pytest.fixture(scope="module")
-def published() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("plan_memory_published", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["plan_memory_published"] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["plan_memory_published"]
+def published(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("plan_memory_published")
 
 
 def errors(published: ModuleType, *sources: str) -> list[float]:

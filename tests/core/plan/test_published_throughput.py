@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "benchmarks" / "plan_time.py"
-
 
 @pytest.fixture(scope="module")
-def plan_time() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("plan_time", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["plan_time"] = module  # dataclasses look themselves up there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["plan_time"]
+def plan_time(benchmark_script: Callable[[str], ModuleType]) -> ModuleType:
+    return benchmark_script("plan_time")
 
 
 def test_model_sizes_kept_aside_are_within_five_per_cent_and_nine_in_ten_within_twelve(

@@ -43,8 +43,10 @@ class Rows:
 
     log_beside = log
 
-    def rewind(self, step: int) -> None:
-        self.rewound.append(step)
+    def rewind(self, step: int) -> bool:
+        if self.rewinds:
+            self.rewound.append(step)
+        return self.rewinds
 
     def close(self, ending: Ending, step: int) -> None:
         self.endings.append(ending.word)
