@@ -15,13 +15,14 @@ from collections.abc import Callable
 
 from stoker.matrix import Classes
 from stoker.plan.architecture import read_architecture
-from stoker.plan.compare import Question, compare
+from stoker.plan.compare import compare
 from stoker.plan.facts import Facts
 from stoker.plan.gpus import find_gpu, known_gpus
 from stoker.plan.memory import estimate_memory
 from stoker.plan.models import find_model_config
 from stoker.plan.prices import load_prices
 from stoker.plan.situation import MicroBatch, Situation
+from stoker.plan.strategies import Question
 from stoker.plan.time import Load, estimate_time
 from stoker.registry import installed_plugins, load_plugin_class
 

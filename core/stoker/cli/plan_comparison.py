@@ -14,9 +14,10 @@ from stoker.plan.question import UNKNOWN_STEPS, make_question
 from stoker.run.lines import format_bytes
 
 if TYPE_CHECKING:
-    from stoker.plan.compare import Candidate, Comparison
+    from stoker.plan.compare import Comparison
     from stoker.plan.gpus import Gpu
     from stoker.plan.plan import Plan, Target
+    from stoker.plan.ranking import Candidate
     from stoker.recipe.model import Recipe
 
 _MARKS = "$ cheapest, > fastest, * no other is both cheaper and faster"

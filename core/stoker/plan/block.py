@@ -8,64 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from stoker.plan.attending import Attention, attention_of
-from stoker.plan.tape import FLOAT32, INDEX, Footprint, Tape, Value
-
-if TYPE_CHECKING:
-    from stoker.plan.architecture import Architecture
-    from stoker.plan.facts import Adapter, Quantized
-    from stoker.plan.situation import MicroBatch
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """In which dtypes a forward and backward run."""
-
-    compute: int
-    """Bytes of an activation."""
-    autocasts: bool
-    """Trained weights are float32 and are cast for matrix products; else all have the compute dtype."""
-    gradient: int
-    """Bytes of an element of a parameter's gradient as it is kept."""
-    on_cpu: bool = False
-
-    @property
-    def trained(self) -> int:
-        """Bytes of an element of a trained weight as the forward sees it."""
-        return FLOAT32 if self.autocasts else self.compute
-
-
-@dataclass(frozen=True)
-class Weight:
-    """What the forward needs to know of one parameter."""
-
-    numel: int
-    trained: bool
-    quantized: bool = False
-    adapted: bool = False
-    """A low-rank update stands beside it ..."""
-    update_numel: int = 0
-    """... with so many elements."""
-    is_layer: bool = True
-    """The weight of an `nn.Linear`, not a parameter of a mixture."""
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all blocks have in common."""
-
-    architecture: Architecture
-    arithmetic: Arithmetic
-    micro_batch: MicroBatch
-    implementation: str
-    """Of attention, as `Facts.attention` has it."""
-    packed: bool
-    adapter: Adapter | None
-    quantized: Quantized | None
-    compiled: bool = False
-    repeats_keys: bool = False
+from stoker.plan.mixture import merged_product, write_mixture
+from stoker.plan.pointwise import ACTIVATIONS, NORMS
+from stoker.plan.surroundings import Surroundings, Weight
+from stoker.plan.tape import Tape
+from stoker.plan.values import FLOAT32, Footprint, Value
 
 
 @dataclass
@@ -116,26 +65,26 @@ class BlockWriter:
         return self.tape.add(hidden, self._dropout(grown, "residual"))
 
     def _feed_forward(self, normed: Value) -> Value:
-        grown = self._mixture(normed) if self.is_sparse else self._mlp(normed, self._mlp_names())
+        grown = write_mixture(self, normed) if self.is_sparse else self.mlp(normed, self._mlp_names())
         self.tape.touch(normed)  # the block's forward holds it until then
         return grown
 
     def _mlp_names(self) -> tuple[str, str, str]:
         return self.family.gate, self.family.up, self.family.down
 
-    def _mlp(self, source: Value, names: tuple[str, str, str], width: int | None = None) -> Value:
+    def mlp(self, source: Value, names: tuple[str, str, str], width: int | None = None) -> Value:
         tape, (gate, up, down) = self.tape, names
         inner = self.tokens * (width or self.architecture.intermediate_size)
         hidden = self.tokens * self.architecture.hidden_size
         if self.family.fused_gate_up:
             both = self.linear(source, self.family.fused_gate_up, 2 * inner)
             first, second = tape.split(both, inner, inner)
-            product = tape.mul(second, self._activation(first))
+            product = tape.mul(second, self.activation(first))
         elif gate:
-            activated = self._activation(self.linear(source, gate, inner))
+            activated = self.activation(self.linear(source, gate, inner))
             product = tape.mul(activated, self.linear(source, up, inner))
         else:
-            product = self._activation(self.linear(source, up, inner))
+            product = self.activation(self.linear(source, up, inner))
         return self.linear(product, down, hidden)
 
     # -- attention --------------------------------------------------------------------------------
@@ -272,7 +221,7 @@ class BlockWriter:
     def linear(self, source: Value, name: str, numel: float) -> Value:
         weight = self.weights[f"{name}.weight"]
         if weight.adapted and not weight.is_layer:
-            return self._merged_product(source, weight, numel)
+            return merged_product(self, source, weight, numel)
         if weight.quantized:
             result = self._unpacking_linear(source, weight, numel)
         else:
@@ -347,11 +296,11 @@ class BlockWriter:
         if not name:
             return source
         weight = self.weights.get(f"{name}.weight")
-        write = _NORMS[self.family.norm]
+        write = NORMS[self.family.norm]
         return write(self, source, weight is not None and weight.trained, rows or self.tokens)
 
-    def _activation(self, source: Value) -> Value:
-        write = _ACTIVATIONS.get(self.architecture.activation)
+    def activation(self, source: Value) -> Value:
+        write = ACTIVATIONS.get(self.architecture.activation)
         return write(self.tape, source) if write else self.tape.map(source, "input")
 
     def _dropout(self, source: Value, place: str) -> Value:
@@ -361,168 +310,3 @@ class BlockWriter:
         """CUDA keeps a mask of one byte for each element, the CPU the noise in the input's dtype."""
         item = source.item if self.arithmetic.on_cpu else 1
         return self.tape.make(source.numel, source.item, [source], [self.tape.value(source.numel, item)])
-
-    def _mixture(self, normed: Value) -> Value:
-        """All experts at once by grouped products, which autocast leaves alone."""
-        tape, architecture, family = self.tape, self.architecture, self.family
-        chosen = self.tokens * architecture.experts_per_token
-        weights = self._route(normed, chosen)
-        order = tape.value(chosen, INDEX)
-        width = chosen * architecture.hidden_size
-        selected = tape.make(width, normed.item, [normed], [order])
-        inner = chosen * architecture.expert_size
-        both = self._grouped(selected, f"{family.experts}.gate_up_proj", 2 * inner)
-        first, second = tape.split(both, inner, inner)
-        product = tape.mul(self._activation(first), second)
-        grown = self._grouped(product, f"{family.experts}.down_proj", selected.numel)
-        weighted = tape.mul(grown, weights)
-        back = tape.value(chosen, INDEX)
-        weighted = tape.make(width, grown.item, [weighted], [back], backward_bytes=width * grown.item)
-        summed = tape.make(normed.numel, weighted.item, [weighted])
-        result = tape.cast(summed, normed.item)
-        return self._with_shared(normed, result) if family.shared_expert else result
-
-    def _route(self, normed: Value, chosen: float) -> Value:
-        """Probabilities of the chosen experts."""
-        tape = self.tape
-        scores = self.tokens * self.architecture.num_experts
-        logits = self.linear(normed, self.family.router, scores)
-        shares = tape.map(tape.cast(logits, FLOAT32), "output")
-        best = tape.make(chosen, FLOAT32, [shares], [tape.value(chosen, INDEX)])
-        if not self.family.routes_in_float32:
-            best = tape.cast(best, logits.item)
-        return tape.make(chosen, best.item, [best], [tape.value(chosen, INDEX)])
-
-    def _grouped(self, source: Value, name: str, numel: float) -> Value:
-        weight = self.weights[name]
-        if weight.adapted:
-            return self._merged_product(source, weight, numel)
-        item = self.arithmetic.trained if weight.trained else self.arithmetic.compute
-        source = self.tape.cast(source, item)
-        output = self.tape.make(
-            numel,
-            item,
-            [source],
-            [source] if weight.trained else [],
-            parameter_gradient=weight.numel * item if weight.trained else 0.0,
-            stored_gradient=weight.numel * self.arithmetic.gradient if weight.trained else 0.0,
-            is_kernel=True,
-        )
-        self.tape.products.add(output.storage)
-        return output
-
-    def _merged_product(self, source: Value, weight: Weight, numel: float) -> Value:
-        """PEFT adapts what is no layer of its own by adding the update to the weight itself."""
-        tape, compute = self.tape, self.arithmetic.compute
-        source = tape.cast(source, compute)
-        # One kernel: the weight plus the product of the two small ones.
-        merged = tape.make(
-            weight.numel,
-            compute,
-            [],
-            parameter_gradient=weight.update_numel * compute,
-            stored_gradient=weight.update_numel * self.arithmetic.gradient,
-        )
-        output = tape.make(numel, compute, [source, merged], [source, merged])
-        tape.products.add(output.storage)
-        return output
-
-    def _with_shared(self, normed: Value, result: Value) -> Value:
-        tape, family = self.tape, self.family
-        name, width = family.shared_expert, self.architecture.shared_expert_size
-        names = (f"{name}.gate_proj", f"{name}.up_proj", f"{name}.down_proj")
-        shared = self._mlp(normed, names, width)
-        if family.shared_gate:
-            share = tape.map(self.linear(normed, family.shared_gate, self.tokens), "output")
-            shared = tape.mul(share, shared)
-        return tape.add(result, shared)
-
-
-def _times_weight(writer: BlockWriter, source: Value, trained: bool, item: int) -> Value:
-    """The weight of a norm: what it is multiplied with is kept for its gradient."""
-    return writer.tape.make(
-        source.numel,
-        max(source.item, item),
-        [source],
-        [source] if trained else [],
-        backward_bytes=source.numel * max(source.item, item) if trained else 0.0,
-        parameter_gradient=1.0 if trained else 0.0,
-    )
-
-
-def _normalised(writer: BlockWriter, source: Value, rows: float) -> Value:
-    """x * rsqrt(mean(x ** 2)), in float32."""
-    tape = writer.tape
-    source = tape.cast(source, FLOAT32)
-    variance = tape.mean(tape.square(source), rows)
-    return tape.mul(source, tape.map(variance, "output"))
-
-
-def _weight_item(writer: BlockWriter, trained: bool) -> int:
-    return writer.arithmetic.trained if trained else writer.arithmetic.compute
-
-
-def _rms(writer: BlockWriter, source: Value, trained: bool, rows: float) -> Value:
-    normed = writer.tape.cast(_normalised(writer, source, rows), source.item)
-    return _times_weight(writer, normed, trained, _weight_item(writer, trained))
-
-
-def _rms_in_float32(writer: BlockWriter, source: Value, trained: bool, rows: float) -> Value:
-    normed = _times_weight(writer, _normalised(writer, source, rows), trained, FLOAT32)
-    return writer.tape.cast(normed, source.item)
-
-
-def _centred(writer: BlockWriter, source: Value, trained: bool, rows: float) -> Value:
-    """Cohere's: the mean is taken away first, twice."""
-    tape, item = writer.tape, source.item
-    source = tape.cast(source, FLOAT32)
-    mean = tape.mean(source, rows)
-    variance = tape.mean(tape.square(tape.add(source, mean)), rows)
-    normed = tape.mul(tape.add(source, mean), tape.map(variance, "output"))
-    return tape.cast(_times_weight(writer, normed, trained, FLOAT32), item)
-
-
-def _layer_norm(writer: BlockWriter, source: Value, trained: bool, rows: float) -> Value:
-    """One kernel; autocast on CUDA gives it float32."""
-    tape, arithmetic = writer.tape, writer.arithmetic
-    if arithmetic.autocasts and not arithmetic.on_cpu:
-        source = tape.cast(source, FLOAT32)
-    sums = tape.value(2 * rows, FLOAT32)
-    return tape.make(
-        source.numel, source.item, [source], [source, sums], parameter_gradient=float(trained)
-    )
-
-
-_NORMS = {
-    "rms": _rms,
-    "rms_fp32_weight": _rms_in_float32,
-    "gemma": _rms_in_float32,
-    "cohere": _centred,
-    "layer": _layer_norm,
-    "layer_without_weight": _layer_norm,
-}
-
-
-def _gelu_new(tape: Tape, source: Value) -> Value:
-    """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x ** 3))), operation by operation."""
-    half = tape.scale(source)
-    cubed = tape.scale(tape.square(source))
-    inner = tape.scale(tape.add(source, cubed))
-    return tape.mul(half, tape.shift(tape.map(inner, "output")))
-
-
-def _relu_squared(tape: Tape, source: Value) -> Value:
-    return tape.square(tape.map(source, "output"))
-
-
-def _keeping_output(tape: Tape, source: Value) -> Value:
-    return tape.map(source, "output")
-
-
-_ACTIVATIONS = {
-    "gelu_new": _gelu_new,
-    "relu2": _relu_squared,
-    "relu": _keeping_output,
-    "tanh": _keeping_output,
-}
-"""Those that do more than keep their input: what others are taken to do."""

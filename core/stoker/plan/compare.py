@@ -10,116 +10,27 @@ from __future__ import annotations
 import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from stoker.capabilities import situation as values_of
-from stoker.dispatch import Hooks
-from stoker.matrix import Classes, Matrix
-from stoker.plan.cost import CostEstimate, Interruptions, estimate_cost
+from stoker.matrix import Classes
+from stoker.plan.cost import CostEstimate, estimate_cost
 from stoker.plan.facts import Facts, facts_from
 from stoker.plan.gpus import CPU, Gpu
 from stoker.plan.memory import MemoryEstimate, estimate_memory
-from stoker.plan.prices import Price, PriceTable, find_price
-from stoker.plan.situation import MicroBatch, Situation
-from stoker.plan.time import Load, TimeEstimate, estimate_time
-from stoker.registry import configure_plugin, order_plugins
+from stoker.plan.prices import Price, find_price
+from stoker.plan.ranking import Candidate, by_cost, by_time, marked
+from stoker.plan.situation import Situation
+from stoker.plan.strategies import Question, Strategy, list_strategies
+from stoker.plan.time import TimeEstimate, estimate_time
 
 if TYPE_CHECKING:
-    from stoker.plan.architecture import Architecture
-    from stoker.plugin import Plugin
+    pass
 
-STRATEGY_AXES = ("engine", "offload", "checkpointing")
-METHOD_AXES = ("method", "quantization")
 GPUS_PER_NODE = 8
 
-Tables = Mapping[str, Mapping[str, Any]]
 MemoryFunction = Callable[[Situation, Facts], MemoryEstimate]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is to be trained, and on what it may be."""
-
-    architecture: Architecture
-    precision: str
-    batch_size: int
-    """Rows of a step, over all ranks: every candidate keeps it."""
-    micro_batch: Callable[[int], MicroBatch]
-    """The micro-batch of so many rows."""
-    load: Load
-    """Steps and what happens besides; micro-batches, in evaluations too, are each candidate's own."""
-    gpus: Sequence[Gpu]
-    counts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
-    tables: Tables | None = None
-    """The recipe's plugin tables."""
-    mean_micro_batch: Callable[[int], MicroBatch] | None = None
-    """The micro-batch of so many rows that takes the mean time; None: as long as the largest."""
-    evaluation_rows: int = 0
-    compares_methods: bool = False
-    prices: PriceTable | None = None
-    provider: str | None = None
-    interruptions: Interruptions | None = None
-    """Of spot machines; with it, spot prices are compared too."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One way to train it."""
-
-    values: Mapping[str, str]
-    """Of the axes that were compared."""
-    tables: Tables
-    """Plugin tables to write into the recipe."""
-    gpu: Gpu
-    gpus: int
-    nodes: int
-    micro_batch_rows: int
-    accumulation: int
-    memory: MemoryEstimate
-    time: TimeEstimate
-    cost: CostEstimate | None
-    is_cheapest: bool = False
-    is_fastest: bool = False
-    on_front: bool = False
-    """No other is both cheaper and faster."""
-
-    @property
-    def fits(self) -> bool:
-        """Whether every rank's memory is enough."""
-        return self.memory.fits
-
-    @cached_property
-    def hours(self) -> float:
-        """Of the run, in the middle of the range."""
-        return self.time.run_seconds.mid / 3600
-
-    @cached_property
-    def usd(self) -> float | None:
-        """The cheaper of on-demand and spot, in the middle of the range; None without a price."""
-        spans = (self.cost.on_demand_usd, self.cost.spot_usd) if self.cost else ()
-        return min((span.mid for span in spans if span), default=None)
-
-    @property
-    def to_fill_in(self) -> list[str]:
-        """Keys of `changes` that only the user knows, such as a folder on a fast disk."""
-        return [
-            f"plugins.{name}.{key}"
-            for name, table in self.tables.items()
-            for key, value in table.items()
-            if value == "{folder}"
-        ]
-
-    @property
-    def changes(self) -> dict[str, dict[str, Any]]:
-        """Entries to write into the recipe's tables."""
-        return {
-            "train": {"micro_batch_size": self.micro_batch_rows},
-            "launch": {"gpus_per_node": self.gpus // self.nodes, "nodes": self.nodes},
-            "plugins": {name: dict(table) for name, table in self.tables.items()},
-        }
 
 
 @dataclass(frozen=True)
@@ -134,16 +45,6 @@ class Comparison:
     refused: Mapping[str, int]
     """Reasons, with the number of strategies, or types of GPU, that each ruled out."""
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """One cell of the matrix, ready to be asked."""
-
-    values: Mapping[str, str]
-    tables: Tables
-    hooks: Hooks
-    needs_cuda: bool
 
 
 def compare(
@@ -175,7 +76,7 @@ def compare(
             else:
                 found.append(candidate)
     found.sort(key=lambda each: len(each.tables))  # the plainest of those that are equally good
-    ranked = sorted(_marked(found), key=_by_cost if by == "cost" else _by_time)
+    ranked = sorted(marked(found), key=by_cost if by == "cost" else by_time)
     return Comparison(tuple(ranked), considered, too_large, refused, _notes(question, found))
 
 
@@ -187,49 +88,6 @@ def _without_bf16(question: Question, refused: dict[str, int]) -> Question:
     if others := [gpu.name for gpu in question.gpus if not gpu.has_bf16]:
         refused[f"precision {question.precision!r}: {', '.join(others)} have no bf16."] = len(others)
     return replace(question, gpus=able)
-
-
-def list_strategies(question: Question, classes: Classes, refused: dict[str, int]) -> Iterator[Strategy]:
-    """All allowed combinations of the compared axes, the plainest first; counts reasons in `refused`."""
-    axes = STRATEGY_AXES + (METHOD_AXES if question.compares_methods else ())
-    tables = dict(question.tables or {})
-    own = {name: classes[name] for name in tables}
-    configs = {name: plugin.config for name, plugin in _plugins(tables, classes).items()}
-    stated = values_of(question.precision, own, configs)
-    matrix = Matrix(classes)
-    fixed = {axis: value for axis, value in stated.items() if axis not in axes and axis in matrix.axes}
-    for values in itertools.product(*(matrix.axes[axis] for axis in axes)):
-        cell = matrix.cell({**fixed, **dict(zip(axes, values, strict=True))})
-        if cell.verdict == "refused":
-            refused[cell.reason] = refused.get(cell.reason, 0) + 1
-            continue
-        merged = _merged(tables, cell.tables, classes, axes)
-        yield Strategy(
-            values={axis: cell.values[axis] for axis in axes},
-            tables=merged,
-            hooks=Hooks(_plugins(merged, classes)),
-            needs_cuda=cell.verdict == "needs CUDA",
-        )
-
-
-def _plugins(tables: Tables, classes: Classes) -> dict[str, Plugin[Any]]:
-    """Instances in calling order. Raises `PluginError` for options that are not valid."""
-    order = order_plugins({name: classes[name] for name in tables})
-    return {name: configure_plugin(name, classes[name], tables[name]) for name in order}
-
-
-def _merged(stated: Tables, chosen: Tables, classes: Classes, axes: Iterable[str]) -> Tables:
-    """The recipe's tables with the options of a cell in place of its own on the compared axes."""
-    merged: dict[str, dict[str, Any]] = {}
-    for name, table in stated.items():
-        choices = classes[name].choices
-        is_only_strategy = bool(choices) and all(choice.axis in axes for choice in choices)
-        if name in chosen or not is_only_strategy:
-            compared = {key for choice in choices if choice.axis in axes for key in choice.options}
-            merged[name] = {key: value for key, value in table.items() if key not in compared}
-    for name, table in chosen.items():
-        merged[name] = {**table, **merged.get(name, {})}
-    return merged
 
 
 class _Shapes:
@@ -349,46 +207,6 @@ def _prices(question: Question, gpu: Gpu) -> tuple[Price | None, Price | None]:
 def _row_counts(batch_size: int, ranks: int) -> list[int]:
     """Rows of a micro-batch that divide the batch and leave no rank idle, the largest first."""
     return [rows for rows in range(batch_size // ranks, 0, -1) if batch_size % (rows * ranks) == 0]
-
-
-def _marked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """With the cheapest, the fastest, and the front between them."""
-    cheapest = min((each.usd for each in candidates if each.usd is not None), default=None)
-    fastest = min((each.hours for each in candidates), default=None)
-    front = _front(candidates)
-    marked = []
-    for candidate in candidates:
-        is_cheapest = candidate.usd is not None and candidate.usd == cheapest
-        is_fastest = candidate.hours == fastest
-        if is_cheapest or is_fastest or id(candidate) in front:
-            candidate = replace(
-                candidate,
-                is_cheapest=is_cheapest,
-                is_fastest=is_fastest,
-                on_front=id(candidate) in front,
-            )
-        marked.append(candidate)
-    return marked
-
-
-def _front(candidates: Sequence[Candidate]) -> set[int]:
-    """Identities of those that no other beats in dollars and in hours."""
-    priced = [(each.hours, each.usd, each) for each in candidates if each.usd is not None]
-    front: set[int] = set()
-    best = (math.inf, math.inf)
-    for hours, usd, candidate in sorted(priced, key=lambda each: each[:2]):
-        if usd < best[1] or (hours, usd) == best:
-            best = hours, usd
-            front.add(id(candidate))
-    return front
-
-
-def _by_cost(candidate: Candidate) -> tuple[float, float]:
-    return math.inf if candidate.usd is None else candidate.usd, candidate.hours
-
-
-def _by_time(candidate: Candidate) -> tuple[float, float]:
-    return candidate.hours, math.inf if candidate.usd is None else candidate.usd
 
 
 def _notes(question: Question, found: Sequence[Candidate]) -> tuple[str, ...]:

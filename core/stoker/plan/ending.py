@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from stoker.plan.block import BlockWriter, Surroundings, Weight
-from stoker.plan.tape import FLOAT32, Footprint, Moment, Peak, Tape, Value
+from stoker.plan.block import BlockWriter
+from stoker.plan.surroundings import Surroundings, Weight
+from stoker.plan.tape import Tape
+from stoker.plan.values import FLOAT32, Footprint, Moment, Peak, Value
 
 if TYPE_CHECKING:
     from stoker.plan.facts import Loss

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from stoker.plan.block import Arithmetic
 from stoker.plan.gathering import Gathering
 from stoker.plan.gpus import CPU
 from stoker.plan.inventory import Method, take_inventory
@@ -13,7 +12,8 @@ from stoker.plan.memory import MemoryEstimate
 from stoker.plan.overheads import CUDA_CONTEXT_BYTES, NCCL_BYTES, RESERVED_SHARE
 from stoker.plan.passes import Passes, run_passes
 from stoker.plan.sizes import FLOAT32, States, states_of
-from stoker.plan.tape import Moment, Peak
+from stoker.plan.surroundings import Arithmetic
+from stoker.plan.values import Moment, Peak
 from stoker.plan.written import Setup
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from stoker.plan.tape import Node, Tape, Value
+    from stoker.plan.tape import Tape
+    from stoker.plan.values import Node, Value
 
 
 def fuse(tape: Tape, output: Value) -> Tape:

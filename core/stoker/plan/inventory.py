@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from math import prod
 from typing import TYPE_CHECKING
 
-from stoker.plan.block import Weight
+from stoker.plan.surroundings import Weight
 
 if TYPE_CHECKING:
     from stoker.plan.architecture import Architecture

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from stoker.plan.tape import Footprint, Peak, add
+from stoker.plan.values import Footprint, Peak, add
 
 if TYPE_CHECKING:
     from stoker.plan.facts import Checkpointing

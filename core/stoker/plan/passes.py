@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from stoker.plan.gathering import Gathered, Gathering
 from stoker.plan.inventory import take_inventory
-from stoker.plan.tape import Moment, Peak, add
+from stoker.plan.values import Moment, Peak, add
 from stoker.plan.written import Setup, Written, write_model
 
 

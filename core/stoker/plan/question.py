@@ -6,11 +6,11 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from stoker.plan.compare import Question
 from stoker.plan.cost import Interruptions
 from stoker.plan.gpus import known_gpus
 from stoker.plan.plan import DISK_BANDWIDTH, largest_micro_batch, load_of, mean_micro_batch
 from stoker.plan.prices import find_price
+from stoker.plan.strategies import Question
 
 if TYPE_CHECKING:
     from stoker.plan.gpus import Gpu

@@ -8,12 +8,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from stoker.plan.attending import shared_by_layers
-from stoker.plan.block import Arithmetic, BlockWriter, Surroundings, Weight
+from stoker.plan.block import BlockWriter
 from stoker.plan.ending import Ending, write_ending
 from stoker.plan.facts import Checkpointing
 from stoker.plan.inventory import Inventory, Method, take_inventory
 from stoker.plan.layers import Layer, treat
-from stoker.plan.tape import Peak
+from stoker.plan.surroundings import Arithmetic, Surroundings, Weight
+from stoker.plan.values import Peak
 
 if TYPE_CHECKING:
     from stoker.plan.architecture import Architecture

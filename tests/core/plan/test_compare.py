@@ -13,14 +13,16 @@ from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice, refusals
 from stoker.matrix import Classes, Matrix, with_folder
 from stoker.plan.architecture import read_architecture
-from stoker.plan.compare import STRATEGY_AXES, Candidate, Question, compare
+from stoker.plan.compare import compare
 from stoker.plan.cost import Interruptions
 from stoker.plan.facts import Facts
 from stoker.plan.gpus import Gpu, find_gpu
 from stoker.plan.memory import MemoryEstimate
 from stoker.plan.models import find_model_config
 from stoker.plan.prices import load_prices
+from stoker.plan.ranking import Candidate
 from stoker.plan.situation import MicroBatch, Situation
+from stoker.plan.strategies import STRATEGY_AXES, Question
 from stoker.plan.time import Load
 from stoker.plan.trained import trained_set
 from stoker.registry import installed_plugins, load_plugin_class, make_plugins

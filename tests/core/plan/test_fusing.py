@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from stoker.plan.architecture import Architecture, read_architecture
-from stoker.plan.block import Arithmetic, BlockWriter, Surroundings
+from stoker.plan.block import BlockWriter
 from stoker.plan.facts import Adapter
 from stoker.plan.inventory import Method, take_inventory
 from stoker.plan.situation import MicroBatch
-from stoker.plan.tape import Footprint
+from stoker.plan.surroundings import Arithmetic, Surroundings
+from stoker.plan.values import Footprint
 
 WIDTH, INNER, HEADS, KEY_HEADS, TOKENS = 256, 640, 4, 2, 128
 CONFIG = {

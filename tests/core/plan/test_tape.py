@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from stoker.plan.tape import FLOAT32, Tape, Value
+from stoker.plan.tape import Tape
+from stoker.plan.values import FLOAT32, Value
 
 ROWS, WIDTH = 5, 8
 
