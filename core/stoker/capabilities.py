@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, get_args
 
+from stoker.recipe.problems import Fix
 from stoker.recipe.schema import Precision
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class Refusal:
     reason: str
     """What does not work, as the rest of a sentence that begins with the values."""
     hint: str = ""
+    fix: Fix | None = None
+    """The change of a recipe that `hint` speaks of, where it is one."""
 
     def matches(self, situation: Mapping[str, str]) -> bool:
         """Whether `situation`, one value for each axis, is refused. A missing axis matches nothing."""

@@ -94,8 +94,7 @@ class Matrix:
             offers = self._offers[axis, value]
             in_use = [offer for offer in offers if offer[0] in parts]
             if len(offers) > 1 and not in_use:
-                owners = " and ".join(repr(name) for name, _ in offers)
-                return {}, f"{axis} {value!r} comes with the plugins {owners}, of which none is used."
+                return {}, f"{axis} {value!r} comes with {_owners(offers)}."
             name, choice = (in_use or offers)[0]
             parts.setdefault(name, []).append(choice)
         return parts, ""
@@ -125,6 +124,13 @@ class Matrix:
 
 def _names(classes: Iterable[str]) -> str:
     return " and ".join(f"plugin {name!r}" for name in sorted(classes))
+
+
+def _owners(offers: Sequence[tuple[str, Choice]]) -> str:
+    names = list(dict.fromkeys(repr(name) for name, _ in offers))
+    if len(names) == 1:
+        return f"the plugin {names[0]}, which is not used"
+    return f"the plugins {' and '.join(names)}, of which none is used"
 
 
 def _options(choices: Iterable[Choice]) -> dict[str, Any]:

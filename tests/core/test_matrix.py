@@ -49,6 +49,12 @@ class Other(Plugin[PluginConfig]):
         """Owns the engine."""
 
 
+class OffersTwice(Plugin[PluginConfig]):
+    """Another way for each of its stages."""
+
+    choices = (Choice("offload", "disk"), Choice("offload", "disk", needs_cuda=True))
+
+
 class Adapter(Plugin[PluginConfig]):
     """A method."""
 
@@ -137,6 +143,11 @@ def test_what_several_plugins_offer_is_taken_from_the_one_in_use() -> None:
     assert matrix.cell({"engine": "other", "offload": "disk"}).tables == {"other": {}}
     assert matrix.cell({"engine": "shard-3", "offload": "disk"}).tables.keys() == {"sharder"}
     assert "of which none is used" in matrix.cell({"offload": "disk"}).reason
+
+
+def test_a_plugin_that_offers_something_in_two_ways_is_named_once() -> None:
+    reason = Matrix({"two-ways": OffersTwice}).cell({"offload": "disk"}).reason
+    assert reason == "offload 'disk' comes with the plugin 'two-ways', which is not used."
 
 
 def test_a_cuda_choice_says_so_wherever_it_is_not_refused() -> None:

@@ -55,6 +55,7 @@ FILES = {
     "checkpoints/step-*/rank-*.safetensors": None,
     "control/*.json": "control",
     "logs/attempt-*/rank-*.log": None,
+    "logs/attempt-*/arrivals.jsonl": "arrivals",
     "logs/attempt-*/rank-*.outcome.json": "outcome",
     "logs/attempt-*/rank-*.stack": None,
     "logs/attempt-*/rank-*.beat": None,
@@ -67,8 +68,8 @@ FILES = {
 }
 """Every file of a run directory and its schema; None for what is no JSON of ours."""
 
-EVENT_COMMANDS = {"run", "resume", "watch"}
-"""Their `--json` are event lines."""
+EVENT_COMMANDS = {"run", "resume"}
+"""Their `--json` is that of `watch`."""
 ELSEWHERE = {"stoker-calibrate"}
 """Printed by a command that takes a minute: its test has a smaller one."""
 
@@ -165,7 +166,7 @@ def history(home: Path) -> History:
                 os.kill(started["pid"], signal.SIGTERM)
     longer = ("--set", f"train.steps={steps}", "--allow-change", "train.steps")
     lines = call(home, "resume", "tiny", *longer, "--json") + call(home, "watch", "tiny", "--json")
-    printed["event"] = [parse(line) for line in lines.splitlines()]
+    printed["stoker-watch"] = [parse(line) for line in lines.splitlines()]
     directory.log_path(2, 0).write_text("a warning of some library\n")
     printed["stoker-logs"] = [parse(call(home, "logs", "tiny", "--json"))]
     ask("stoker-new", "new")
@@ -212,6 +213,8 @@ def test_every_file_of_a_run_is_documented_and_keeps_to_its_schema(history: Hist
     unseen = {pattern for pattern in FILES if not any(fnmatch(place, pattern) for place in places)}
     # One rank meets nobody, and nobody hangs; signs of life are gone after the attempt.
     elsewhere = {"store/attempt-*", "logs/attempt-*/rank-*.stack", "logs/attempt-*/rank-*.beat"}
+    # Ranks that print nothing arrive nowhere.
+    elsewhere |= {"logs/attempt-*/arrivals.jsonl"}
     # Their libraries take seconds to import; tests of the plugin look at these.
     assert unseen <= elsewhere | {"trackers/*", "logs/attempt-*/trackers.log"}
 
@@ -245,7 +248,7 @@ def test_the_events_of_a_preemption_keep_to_the_schema(tmp_path: Path) -> None:
 
 def test_what_commands_print_keeps_to_their_schemas(history: History) -> None:
     commands = {name for name in SCHEMAS if name.startswith("stoker-")} - ELSEWHERE
-    assert set(history.printed) == commands | {"event"}
+    assert set(history.printed) == commands
     for schema, values in history.printed.items():
         assert values
         for value in values:

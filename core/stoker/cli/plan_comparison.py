@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
@@ -29,31 +29,19 @@ def print_comparison(
     plan: Plan,
     target: Target,
     *,
-    gpu: Gpu | None,
     gpus: int | None,
-    methods: bool,
     by: Literal["cost", "time"],
-    limit: int,
-    everything: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
-    """The best `limit` candidates, as a table or as JSON.
-
-    Of each method on each number of GPUs of a type the best one, unless `everything` is asked for.
-    """
-    classes, failures = load_all()
-    for message in failures.values():
+    """The best candidates, as a table or as JSON; `options` are the others of `rank_candidates`."""
+    ranked = rank_candidates(recipe, plan, target, gpus=gpus, by=by, **options)
+    for message in ranked.left_out:
         click.echo(f"stoker: left out: {message}", err=True)
-    question = make_question(recipe, plan, target, gpu=gpu, gpus=gpus, methods=methods)
-    comparison = compare(question, classes, by=by)
-    notes = list(comparison.notes)
-    if plan.steps is None:
-        notes.append(f"the number of steps is not known: hours and dollars are of {UNKNOWN_STEPS:,}.")
-    ranked = comparison.candidates if everything else _best_of_each(comparison.candidates)
-    shown = ranked[:limit]
     if as_json:
-        print_json(_as_dict(comparison, shown, notes))
+        print_json(_as_dict(ranked))
         return
+    comparison, shown = ranked.comparison, ranked.shown
     for line in _table([_HEADINGS, *map(_row, shown)]) if shown else ():
         click.echo(line)
     fitting = f"{len(comparison.candidates):,} of {comparison.considered:,} combinations fit"
@@ -64,8 +52,49 @@ def print_comparison(
     else:
         rows = recipe.train.batch_size
         click.echo(f"train.batch_size = {rows} cannot be shared evenly by {gpus} GPUs.")
-    for note in notes:
+    for note in ranked.notes:
         click.echo(f"  - {note}")
+
+
+def comparison_as_dict(recipe: Recipe, plan: Plan, target: Target, **options: Any) -> dict[str, Any]:
+    """What `stoker plan --compare --json` prints; `options` are those of `rank_candidates`."""
+    return _as_dict(rank_candidates(recipe, plan, target, **options))
+
+
+class Ranked(NamedTuple):
+    """A comparison, and what of it is shown."""
+
+    comparison: Comparison
+    shown: tuple[Candidate, ...]
+    notes: list[str]
+    left_out: list[str]
+    """Why plugins did not load."""
+
+
+def rank_candidates(
+    recipe: Recipe,
+    plan: Plan,
+    target: Target,
+    *,
+    gpu: Gpu | None,
+    gpus: int | None,
+    methods: bool,
+    by: Literal["cost", "time"],
+    limit: int,
+    everything: bool,
+) -> Ranked:
+    """Of each method on each number of GPUs of a type the best one, at most `limit` of them.
+
+    All of them if `everything` is asked for.
+    """
+    classes, failures = load_all()
+    question = make_question(recipe, plan, target, gpu=gpu, gpus=gpus, methods=methods)
+    comparison = compare(question, classes, by=by)
+    notes = list(comparison.notes)
+    if plan.steps is None:
+        notes.append(f"the number of steps is not known: hours and dollars are of {UNKNOWN_STEPS:,}.")
+    ranked = comparison.candidates if everything else _best_of_each(comparison.candidates)
+    return Ranked(comparison, ranked[:limit], notes, list(failures.values()))
 
 
 def _best_of_each(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
@@ -105,17 +134,19 @@ def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _as_dict(comparison: Comparison, shown: tuple[Candidate, ...], notes: list[str]) -> dict[str, Any]:
+def _as_dict(ranked: Ranked) -> dict[str, Any]:
+    comparison = ranked.comparison
     return {
-        "candidates": [_candidate(candidate) for candidate in shown],
+        "candidates": [candidate_as_dict(candidate) for candidate in ranked.shown],
         "fitting": len(comparison.candidates),
         "considered": comparison.considered,
         "refused": dict(comparison.refused),
-        "notes": notes,
+        "notes": ranked.notes,
     }
 
 
-def _candidate(candidate: Candidate) -> dict[str, Any]:
+def candidate_as_dict(candidate: Candidate) -> dict[str, Any]:
+    """A row of `stoker plan --compare --json`."""
     return {
         "gpu": candidate.gpu.name,
         "gpus": candidate.gpus,

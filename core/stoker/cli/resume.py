@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from stoker.run.skips import describe_skips, read_skips, with_skip
 from stoker.run.watching import handle
 
 
-@click.command(help="Go on with a run that stopped.\n\nFrom its newest valid checkpoint.")
+@click.command(
+    help="Go on with a run that stopped.\n\nFrom its newest valid checkpoint, on as many ranks."
+)
 @run_argument
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a value; repeatable."
@@ -76,6 +79,7 @@ def command(
         for change in list_changes(before, recipe):
             # With --json, standard output is for events.
             click.echo(change.render(), err=as_json)
+    nproc = nproc or ranks_before(directory, overrides)
     topology = make_topology(recipe, nproc, nnodes, node_rank, rendezvous)
     tariff = find_tariff(recipe)
     refuse_over_budget(directory, tariff)
@@ -99,6 +103,13 @@ def command(
             tariff=tariff,
         )
     )
+
+
+def ranks_before(directory: RunDirectory, overrides: Sequence[str]) -> int | None:
+    """Ranks on each node in the latest attempt; None if there was none or the recipe is told now."""
+    record = directory.read_record()
+    told = any(override.startswith("launch.") for override in overrides)
+    return None if told or record.attempt == 0 else record.nproc
 
 
 def facts_with_skip(directory: RunDirectory, batches: int | None) -> dict[str, Any] | None:

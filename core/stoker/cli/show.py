@@ -19,6 +19,7 @@ from stoker.run.ledger import read_ledger
 from stoker.run.lines import clean, format_number, format_seconds, format_usd
 from stoker.run.record import RunRecord
 from stoker.run.skips import describe_skips, read_skips
+from stoker.run.telemetry import TelemetryView, read_latest
 from stoker.run.watching import relative
 
 _SHOWN_EVALUATIONS = 10
@@ -37,12 +38,13 @@ def command(run: str, run_dir: Path, as_json: bool) -> None:
     if as_json:
         print_json({"run": as_dict(directory, record), **facts})
         return
-    for name, value in (*_about(directory, record), *_about_training(facts)):
+    samples = _about_ranks(read_latest(directory.telemetry_path))
+    for name, value in (*_about(directory, record), *_about_training(facts), *samples):
         click.echo(f"{name:<12} {value}")
 
 
 def gather(directory: RunDirectory) -> dict[str, Any]:
-    """The latest step, all evaluations, names of checkpoints, cost, and plan against actual."""
+    """The latest step, all evaluations, names of checkpoints, cost, plan against actual, telemetry."""
     events = read_events(directory.events_path)
     steps = list(latest_by_step(events).values())
     folder = directory.checkpoints_path
@@ -53,6 +55,21 @@ def gather(directory: RunDirectory) -> dict[str, Any]:
         "checkpoints": checkpoints,
         "cost": _gather_cost(directory, events),
         "plan": gather_plan(directory),
+        "telemetry": _gather_telemetry(read_latest(directory.telemetry_path)),
+    }
+
+
+def _gather_telemetry(latest: TelemetryView) -> dict[str, Any] | None:
+    """The latest samples of ranks, GPUs and hosts; None where nobody samples."""
+    ranks = [asdict(pace) for pace in latest.ranks.paces]
+    hosts = [asdict(host) for host in latest.machines.hosts()]
+    if not ranks and not hosts:
+        return None
+    return {
+        "ranks": [{key: value for key, value in rank.items() if key != "age"} for rank in ranks],
+        "gpus": [asdict(gpu) for gpu in latest.gpus],
+        "hosts": hosts,
+        "straggler": latest.ranks.straggler,
     }
 
 
@@ -114,6 +131,13 @@ def _about_training(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if facts["checkpoints"]:
         lines.append(("checkpoints", ", ".join(facts["checkpoints"])))
     return lines
+
+
+def _about_ranks(latest: TelemetryView) -> list[tuple[str, str]]:
+    """The latest sample of each rank with its GPU, each host, and who is slow."""
+    slow = latest.straggler_line()
+    lines = [*latest.lines(), *([slow] if slow else [])]
+    return [("" if number else "telemetry", line) for number, line in enumerate(lines)]
 
 
 def _about_cost(cost: dict[str, Any]) -> list[tuple[str, str]]:

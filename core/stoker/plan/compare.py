@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 GPUS_PER_NODE = 8
 
+Prices = tuple[Price | None, Price | None]
+"""Of a GPU on demand and as spot."""
 MemoryFunction = Callable[[Situation, Facts], MemoryEstimate]
 
 
@@ -100,7 +102,7 @@ class _Shapes:
         self._estimate_memory = estimate_memory
         self._rows = _row_counts(question.batch_size, ranks) if ranks % self._nodes == 0 else []
         self._facts: dict[int, tuple[Facts, Facts]] = {}
-        self._prices = {gpu.name: _prices(question, gpu) for gpu in question.gpus}
+        self._prices = {gpu.name: prices_of(question, gpu) for gpu in question.gpus}
         self._memory: dict[tuple[int, int], tuple[float, MemoryEstimate]] = {}
 
     def distinct(self, strategies: Iterable[Strategy]) -> list[Strategy]:
@@ -158,10 +160,8 @@ class _Shapes:
         question = self._question
         facts = self._facts_of(strategy, situation)
         _, memory = self._memory_of(strategy, situation.gpu, rows)
-        evaluated = math.ceil(question.evaluation_rows / (rows * self._ranks))
-        mean = question.mean_micro_batch(rows) if question.mean_micro_batch else None
-        load = replace(question.load, micro_batch=mean, evaluation_micro_batches=evaluated)
-        time = estimate_time(situation, facts, load)
+        prices = self._prices[situation.gpu.name]
+        time, cost = time_and_cost(question, situation, facts, rows, prices)
         return Candidate(
             values=strategy.values,
             tables=strategy.tables,
@@ -172,29 +172,37 @@ class _Shapes:
             accumulation=situation.accumulation,
             memory=replace(memory, capacity=situation.gpu.memory_bytes),
             time=time,
-            cost=self._cost(time, situation.gpu),
+            cost=cost,
         )
 
-    def _cost(self, time: TimeEstimate, gpu: Gpu) -> CostEstimate | None:
-        question = self._question
-        if question.prices is None:
-            return None
-        on_demand, spot = self._prices[gpu.name]
-        return estimate_cost(
-            time,
-            self._ranks,
-            on_demand=on_demand,
-            spot=spot,
-            interruptions=question.interruptions,
-            machines=self._nodes,
-        )
+
+def time_and_cost(
+    question: Question, situation: Situation, facts: Facts, rows: int, prices: Prices
+) -> tuple[TimeEstimate, CostEstimate | None]:
+    """Of the question's run in a situation with so many rows at once; no dollars without prices."""
+    evaluated = math.ceil(question.evaluation_rows / (rows * situation.ranks))
+    mean = question.mean_micro_batch(rows) if question.mean_micro_batch else None
+    load = replace(question.load, micro_batch=mean, evaluation_micro_batches=evaluated)
+    time = estimate_time(situation, facts, load)
+    if question.prices is None:
+        return time, None
+    on_demand, spot = prices
+    cost = estimate_cost(
+        time,
+        situation.ranks,
+        on_demand=on_demand,
+        spot=spot,
+        interruptions=question.interruptions,
+        machines=situation.nodes,
+    )
+    return time, cost
 
 
 def _ask(strategy: Strategy, situation: Situation) -> Facts:
     return facts_from(strategy.hooks.collect_mapping("collect_estimates", situation=situation))
 
 
-def _prices(question: Question, gpu: Gpu) -> tuple[Price | None, Price | None]:
+def prices_of(question: Question, gpu: Gpu) -> Prices:
     """On demand, and where interruptions are expected as spot."""
     if question.prices is None:
         return None, None

@@ -102,5 +102,8 @@ def _merged(stated: Tables, chosen: Tables, classes: Classes, axes: Iterable[str
             compared = {key for choice in choices if choice.axis in axes for key in choice.options}
             merged[name] = {key: value for key, value in table.items() if key not in compared}
     for name, table in chosen.items():
-        merged[name] = {**table, **merged.get(name, {})}
+        kept = merged.get(name, {})
+        # An option that is not set says nothing against what the cell needs.
+        needed = {key: value for key, value in table.items() if kept.get(key) is None}
+        merged[name] = {**kept, **needed}
     return merged

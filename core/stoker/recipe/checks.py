@@ -14,13 +14,18 @@ from typing import Any
 from stoker.recipe.draft import leaves
 from stoker.recipe.model import Recipe
 from stoker.recipe.paths import kind_of
-from stoker.recipe.problems import Problem
+from stoker.recipe.problems import Fix, Problem
+from stoker.recipe.schema import RunTable
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SECRET = re.compile(
     r"hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|AKIA[0-9A-Z]{12,}|gh[opsu]_[A-Za-z0-9]{16,}"
     r"|github_pat_[A-Za-z0-9_]{16,}|xox[abps]-[A-Za-z0-9-]{10,}"
 )
+
+
+EVAL_FRACTION = 0.05
+"""Share of the training rows to hold out where nobody says another."""
 
 
 def check_recipe(recipe: Recipe) -> list[Problem]:
@@ -60,6 +65,7 @@ def _check_batch(recipe: Recipe) -> Iterator[Problem]:
             key="train.micro_batch_size",
             message=f"found {train.micro_batch_size}, more than train.batch_size = {train.batch_size}.",
             hint="batch_size is the rows of a whole step, over all ranks.",
+            fix=Fix(action="set", key="train.micro_batch_size", value=train.batch_size),
         )
     ranks = launch.gpus_per_node * launch.nodes
     micro_batches = -(-train.batch_size // train.micro_batch_size)
@@ -70,7 +76,15 @@ def _check_batch(recipe: Recipe) -> Iterator[Problem]:
             "ranks have nothing to do.",
             hint="Raise batch_size or lower micro_batch_size.",
             severity="warning",
+            fix=_enough_work(train.batch_size, ranks),
         )
+
+
+def _enough_work(batch_size: int, ranks: int) -> Fix:
+    """A micro-batch for each rank; the batch stays as it is where it has a row for each."""
+    if batch_size >= ranks:
+        return Fix(action="set", key="train.micro_batch_size", value=batch_size // ranks)
+    return Fix(action="set", key="train.batch_size", value=ranks)
 
 
 def _check_evaluation(recipe: Recipe) -> Iterator[Problem]:
@@ -79,6 +93,7 @@ def _check_evaluation(recipe: Recipe) -> Iterator[Problem]:
             key="train.evaluate_every",
             message="there is nothing to evaluate on.",
             hint="Add data.eval or data.eval_fraction.",
+            fix=Fix(action="set", key="data.eval_fraction", value=EVAL_FRACTION),
         )
 
 
@@ -90,9 +105,17 @@ def _check_directory(recipe: Recipe) -> Iterator[Problem]:
             if not os.path.isdir(folder):
                 found = "a part of it" if "run.directory" in recipe.references else folder
                 yield Problem(
-                    key="run.directory", message=f"{found} is a file, expected a directory for runs."
+                    key="run.directory",
+                    message=f"{found} is a file, expected a directory for runs.",
+                    fix=_default_directory(recipe.run.directory),
                 )
             return
+
+
+def _default_directory(stated: str) -> Fix | None:
+    default = RunTable.model_fields["directory"].default
+    is_no_help = stated == default or os.path.isfile(default)
+    return None if is_no_help else Fix(action="set", key="run.directory", value=default)
 
 
 def _check_restarts(recipe: Recipe) -> Iterator[Problem]:
@@ -103,6 +126,7 @@ def _check_restarts(recipe: Recipe) -> Iterator[Problem]:
             message=f"found {launch.max_restarts} with launch.nodes = {launch.nodes}; "
             "nodes can only be started again together.",
             hint="Let the cluster restart all of them, by the exit code, and leave this out.",
+            fix=Fix(action="set", key="launch.max_restarts", value=0),
         )
 
 

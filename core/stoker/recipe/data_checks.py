@@ -11,6 +11,7 @@ from typing import Any, get_args
 from stoker.data.bad_rows import BadRowPolicy
 from stoker.data.inspect import Inspected, inspect_source
 from stoker.data.problems import DataError
+from stoker.recipe.path_checks import format_fix
 from stoker.recipe.problems import Problem
 from stoker.recipe.schema import DataFormat, DataTable
 
@@ -38,7 +39,8 @@ class DataInspector:
                     Path(source["path"]), source["format"], source.get("split"), policy, whole=self.whole
                 )
             except DataError as error:
-                yield Problem(key=f"{key}.path", message=error.message, hint=error.hint)
+                fix = format_fix(key, source["path"], source["format"])
+                yield Problem(key=f"{key}.path", message=error.message, hint=error.hint, fix=fix)
                 continue
             self.inspected[key] = found
             for note in found.notes:

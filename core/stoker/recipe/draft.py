@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from stoker.recipe.layers import EXTENDS, Layer
 from stoker.recipe.overrides import OVERRIDE, read_override, set_value
-from stoker.recipe.problems import Problem
+from stoker.recipe.problems import Fix, Problem
 
 # Stating one of them in a file or with --set takes back the other one of a lower layer.
 _ALTERNATIVES = ("train.epochs", "train.steps")
@@ -79,8 +79,13 @@ class Draft:
         layer = None if key in self.references else self.stated_by(key)
         return layer.folder if layer else Path.cwd()
 
-    def problem(self, key: str, message: str, hint: str = "", *, at_key: bool = False) -> Problem:
+    def problem(
+        self, key: str, message: str, hint: str = "", *, at_key: bool = False, fix: Fix | None = None
+    ) -> Problem:
         """A problem at the value of `key`, at the key itself, or at what encloses it."""
+        return replace(self._place(key, message, hint, at_key), fix=fix)
+
+    def _place(self, key: str, message: str, hint: str, at_key: bool) -> Problem:
         if self.is_overridden(key) or self._is_made_by_override(key):
             return Problem(key=key, message=message, hint=hint, file=OVERRIDE)
         for prefix in _prefixes(key):

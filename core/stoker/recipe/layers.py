@@ -58,13 +58,14 @@ class _UnreadableError(RecipeError):
         super().__init__([self.problem])
 
 
-def read_layers(path: Path) -> list[Layer]:
+def read_layers(path: Path, text: str | None = None) -> list[Layer]:
     """Read a recipe and what it extends, the lowest layer first.
 
-    Raises `RecipeError` for files that cannot be read or parsed, for circles, and for chains of
-    more than `MAX_FILES` files.
+    `text` stands for what is in `path`, which need not be there: a recipe that is not saved yet.
+    Raises `RecipeError` for files that cannot be read or parsed, for circles, and for chains of more
+    than `MAX_FILES` files.
     """
-    layers = [_read_layer(path, path.name)]
+    layers = [_read_layer(path, path.name) if text is None else _parse_layer(path, path.name, text)]
     seen = [path.resolve()]
     while (base := _base_of(layers[-1])) is not None:
         _check_chain(layers[-1], base, seen)
@@ -103,7 +104,10 @@ def _read_base(layer: Layer, base: Path, recipe: Path) -> Layer:
 
 
 def _read_layer(path: Path, label: str) -> Layer:
-    text = _read_text(path)
+    return _parse_layer(path, label, _read_text(path))
+
+
+def _parse_layer(path: Path, label: str, text: str) -> Layer:
     try:
         tables = tomli.loads(text)
     except tomli.TOMLDecodeError as error:

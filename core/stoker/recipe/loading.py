@@ -28,6 +28,7 @@ from stoker.recipe.environment import (
     with_values,
     without,
 )
+from stoker.recipe.fixes import length_fix, name_fix, with_usable_fixes
 from stoker.recipe.layers import read_layers
 from stoker.recipe.model import Recipe
 from stoker.recipe.model_checks import model_problems
@@ -40,7 +41,7 @@ from stoker.recipe.plugin_tables import (
     switched_on,
     validate_options,
 )
-from stoker.recipe.problems import Problem
+from stoker.recipe.problems import Fix, Problem
 from stoker.recipe.schema import RecipeTables
 from stoker.recipe.validation import validate_tables
 from stoker.registry import configure_plugin, installed_plugins, order_plugins
@@ -58,15 +59,16 @@ def load_recipe(
     inspector: DataInspector | None = None,
     *,
     allow_unset: bool = False,
+    text: str | None = None,
 ) -> Recipe:
     """Read and validate a recipe. `overrides` are `KEY=VALUE` texts, as `--set` takes them.
 
-    `inspector` looks into data files. Raises `RecipeError` with all problems; warnings alone raise
-    nothing. That an environment variable is not set is an error unless `allow_unset`: then its value is
-    not known, and must not be used.
+    `inspector` looks into data files, `text` stands for what is in the file. Raises `RecipeError` with
+    all problems; warnings alone raise nothing. That an environment variable is not set is an error
+    unless `allow_unset`: then its value is not known, and must not be used.
     """
     unset: Severity = "warning" if allow_unset else "error"
-    recipe, problems = inspect_recipe(path, overrides, inspector, unset=unset)
+    recipe, problems = inspect_recipe(path, overrides, inspector, unset=unset, text=text)
     if recipe is None:
         raise RecipeError(_errors(problems))
     return recipe
@@ -78,14 +80,16 @@ def inspect_recipe(
     inspector: DataInspector | None = None,
     *,
     unset: Severity = "warning",
+    text: str | None = None,
 ) -> tuple[Recipe | None, list[Problem]]:
     """The recipe, if it has no errors, and all problems, warnings included, in file order.
 
     `inspector` looks into data files. `unset` is how bad it is if an environment variable is not set.
+    `text` stands for what is in the file, which need not be there: a recipe that is not saved yet.
     Raises nothing for mistakes in the recipe.
     """
     try:
-        draft = make_draft(read_layers(path), overrides)
+        draft = make_draft(read_layers(path, text), overrides)
         recipe, problems = _inspect_draft(draft, inspector, unset)
     except RecipeError as error:
         return None, error.problems
@@ -96,6 +100,7 @@ def inspect_recipe(
         recipe = None
     values = values_behind(draft.tables, draft.references)
     problems = conceal_problems(problems, values, draft.references)
+    problems = with_usable_fixes(problems, draft, values)
     return recipe, _in_file_order(problems)
 
 
@@ -176,20 +181,32 @@ def _make_recipe(draft: Draft, tables: RecipeTables, configs: Mapping[str, BaseM
 
 def _completed(draft: Draft, problems: Sequence[Problem]) -> list[Problem]:
     """Say what the validator cannot: it skips rules about a whole table once a key of it is wrong."""
-    completed = [_about_plugin(problem) for problem in problems]
+    completed = [_with_name(draft, _about_plugin(draft, problem)) for problem in problems]
     train = draft.tables.get("train")
-    known = any(problem.key == "train" for problem in problems)
-    if isinstance(train, Mapping) and not known and ("epochs" in train) == ("steps" in train):
+    if not isinstance(train, Mapping) or ("epochs" in train) != ("steps" in train):
+        return completed
+    fix = length_fix(train)
+    if not any(problem.key == "train" for problem in problems):
         message = "needs exactly one of 'epochs' and 'steps'."
-        completed.append(draft.problem("train", message))
-    return completed
+        return [*completed, draft.problem("train", message, fix=fix)]
+    return [replace(each, fix=fix) if each.key == "train" else each for each in completed]
 
 
-def _about_plugin(problem: Problem) -> Problem:
+def _about_plugin(draft: Draft, problem: Problem) -> Problem:
     """`[lora]` instead of `[plugins.lora]` deserves a better hint than a similar name."""
-    name = problem.key
+    name, plugins = problem.key, draft.tables.get("plugins", {})
     if name in installed_plugins() and "has no table" in problem.message:
-        return replace(problem, hint=f"Plugins have their tables under plugins: [plugins.{name}].")
+        is_there = not isinstance(plugins, Mapping) or name in plugins
+        fix = problem.fix if is_there else Fix(action="rename", key=name, to=f"plugins.{name}")
+        hint = f"Plugins have their tables under plugins: [plugins.{name}]."
+        return replace(problem, hint=hint, fix=fix)
+    return problem
+
+
+def _with_name(draft: Draft, problem: Problem) -> Problem:
+    """A run without a name may have that of its file."""
+    if problem.key in ("run", "run.name") and problem.fix is None:
+        return replace(problem, fix=name_fix(draft, problem.key))
     return problem
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from stoker.recipe.problems import Problem
+from stoker.recipe.problems import Fix, Problem
 
 _POSITION_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "n_ctx")
 _LARGEST_FACTOR = 1e6
@@ -29,7 +29,10 @@ def model_problems(tables: Mapping[str, Any]) -> Iterator[Problem]:
         return
     length = data.get("sequence_length") if isinstance(data, Mapping) else None
     if isinstance(length, int) and (message := too_long(config, length)):
-        yield Problem(key="data.sequence_length", message=f"found {message}", hint=TOO_LONG_HINT)
+        fix = shorter_fix(config)
+        yield Problem(
+            key="data.sequence_length", message=f"found {message}", hint=TOO_LONG_HINT, fix=fix
+        )
 
 
 TOO_LONG_HINT = "Lower it, or stretch the model's positions in its config.json (rope_scaling)."
@@ -41,6 +44,12 @@ def too_long(config: Mapping[str, Any], sequence_length: int) -> str:
     if limit is None or sequence_length <= limit:
         return ""
     return f"{sequence_length:,} tokens, more than the {limit:,} positions that the model knows."
+
+
+def shorter_fix(config: Mapping[str, Any]) -> Fix | None:
+    """The longest sequence that a model knows."""
+    limit = longest_sequence(config)
+    return None if limit is None else Fix(action="set", key="data.sequence_length", value=limit)
 
 
 def longest_sequence(config: Mapping[str, Any]) -> int | None:

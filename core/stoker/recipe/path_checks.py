@@ -14,9 +14,11 @@ from typing import Any
 from stoker.data.files import walk_files
 from stoker.data.problems import DataError
 from stoker.data.readers import DATA_SUFFIXES
+from stoker.errors import StokerError
 from stoker.recipe.paths import kind_of, plugin_of
-from stoker.recipe.problems import Problem, did_you_mean
+from stoker.recipe.problems import Fix, Problem, did_you_mean, nearest
 from stoker.recipe.words import shorten
+from stoker.registry import installed_plugins
 
 _FORMATS = "text, completion, alpaca, messages or sharegpt"
 
@@ -42,7 +44,10 @@ def path_problems(tables: Mapping[str, Any], plugins: Collection[str]) -> Iterat
             yield from (_model_problems if is_model else _data_problems)(f"{key}.path", Path(path))
         if kind != "plugin" and not is_model and "format" not in table:
             message = "the key 'format' is missing; only a plugin's source knows its own."
-            yield Problem(key=f"{key}.format", message=message, hint=f"Add format = {_FORMATS}.")
+            fix = format_fix(key, path)
+            yield Problem(
+                key=f"{key}.format", message=message, hint=f"Add format = {_FORMATS}.", fix=fix
+            )
 
 
 def _tables_with_paths(tables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -61,14 +66,33 @@ def _tables_with_paths(tables: Mapping[str, Any]) -> Iterator[tuple[str, Mapping
 def _plugin_problems(key: str, path: str, plugins: Collection[str]) -> Iterator[Problem]:
     plugin = plugin_of(path)
     if plugin and plugin not in plugins:
-        nearest = did_you_mean(plugin, plugins)
         hint = (
-            nearest
+            did_you_mean(plugin, plugins)
             or f"Add the table; if it is there, plugins.{shorten(plugin)}.enabled must not be false."
         )
-        yield Problem(
-            key=key, message=f"{shorten(path)!r} needs a [plugins.{shorten(plugin)}] table.", hint=hint
-        )
+        message = f"{shorten(path)!r} needs a [plugins.{shorten(plugin)}] table."
+        yield Problem(key=key, message=message, hint=hint, fix=_provider_fix(key, path, plugin, plugins))
+
+
+def _provider_fix(key: str, path: str, plugin: str, plugins: Collection[str]) -> Fix | None:
+    """The plugin is switched on where it is installed, else its name may be misspelt."""
+    if plugin in installed_plugins():
+        return Fix(action="switch_on", key=f"plugins.{plugin}")
+    near = nearest(plugin, plugins)
+    return Fix(action="set", key=key, value=near + path.removeprefix(plugin)) if near else None
+
+
+def format_fix(key: str, path: str, stated: str | None = None) -> Fix | None:
+    """The format that the first row of a local source has, where that is another than the stated one."""
+    from stoker.scaffold.guess import guess_format  # which looks into files
+
+    if not os.path.isabs(path):
+        return None
+    try:
+        found = guess_format(Path(path))
+    except StokerError:
+        return None
+    return None if found == stated else Fix(action="set", key=f"{key}.format", value=found)
 
 
 def _model_problems(key: str, path: Path) -> Iterator[Problem]:
@@ -91,9 +115,11 @@ def _data_problems(key: str, path: Path) -> Iterator[Problem]:
         except DataError as error:
             yield Problem(key=key, message=error.message, hint=error.hint)
     elif not os.path.exists(path):
-        nearest = did_you_mean(path.name, _names_in(path.parent))
-        hint = nearest or "Relative paths are relative to the recipe, and with --set to where you are."
-        yield Problem(key=key, message=f"{path} does not exist.", hint=hint)
+        near = nearest(path.name, _names_in(path.parent))
+        about = "Relative paths are relative to the recipe, and with --set to where you are."
+        hint = f"Did you mean {near!r}?" if near else about
+        fix = Fix(action="set", key=key, value=str(path.with_name(near))) if near else None
+        yield Problem(key=key, message=f"{path} does not exist.", hint=hint, fix=fix)
     elif path.suffix.lower() not in DATA_SUFFIXES:
         yield Problem(key=key, message=f"{path} is no data file; their names end in {suffixes}.")
     elif not os.path.isfile(path):

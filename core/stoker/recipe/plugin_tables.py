@@ -14,7 +14,8 @@ from stoker.plugin import Plugin
 from stoker.recipe.draft import ENABLED, Draft, leaves
 from stoker.recipe.environment import VARIABLES
 from stoker.recipe.fields import field_at
-from stoker.recipe.problems import Problem, did_you_mean
+from stoker.recipe.fixes import combination_fix, plugin_table_fix, refusal_fix
+from stoker.recipe.problems import Fix, Problem, did_you_mean, nearest
 from stoker.recipe.validation import validate_tables
 from stoker.recipe.words import describe, shorten
 from stoker.registry import combination_errors, installed_plugins, load_plugin_class
@@ -37,7 +38,9 @@ def load_plugin_classes(draft: Draft) -> tuple[dict[str, PluginClass], list[Prob
             try:
                 classes[name] = load_plugin_class(name)
             except PluginError as error:
-                problem = draft.problem(f"plugins.{name}", error.message, error.hint, at_key=True)
+                fix = Fix(action="switch_off", key=f"plugins.{name}")
+                key = f"plugins.{name}"
+                problem = draft.problem(key, error.message, error.hint, at_key=True, fix=fix)
         problems += [problem] if problem else []
     return classes, problems
 
@@ -46,17 +49,29 @@ def _table_problem(draft: Draft, name: str, table: Any) -> Problem | None:
     key = f"plugins.{name}"
     if name == VARIABLES:
         hint = f"{VARIABLES}:NAME stands for an environment variable."
-        return draft.problem(key, f"no plugin can be called {name!r}.", hint, at_key=True)
+        fix = Fix(action="unset", key=key)
+        return draft.problem(key, f"no plugin can be called {name!r}.", hint, at_key=True, fix=fix)
     if name not in installed_plugins():
         hint = did_you_mean(name, installed_plugins()) or "`stoker plugins` lists what is installed."
-        return draft.problem(key, f"no plugin called {shorten(name)!r} is installed.", hint, at_key=True)
+        message = f"no plugin called {shorten(name)!r} is installed."
+        return draft.problem(key, message, hint, at_key=True, fix=_name_fix(draft, name))
     if not isinstance(table, Mapping):
         hint = f"Write [plugins.{name}], or plugins.{name}.enabled = false to switch it off."
-        return draft.problem(key, f"found {describe(table)}, expected a table.", hint)
+        fix = plugin_table_fix(key, table)
+        return draft.problem(key, f"found {describe(table)}, expected a table.", hint, fix=fix)
     if not isinstance(table.get(ENABLED, True), bool):
         message = f"found {describe(table[ENABLED])}, expected a boolean."
-        return draft.problem(f"{key}.{ENABLED}", message)
+        fix = Fix(action="set", key=f"{key}.{ENABLED}", value=str(table[ENABLED]).lower() != "false")
+        return draft.problem(f"{key}.{ENABLED}", message, fix=fix)
     return None
+
+
+def _name_fix(draft: Draft, name: str) -> Fix:
+    """The installed plugin that was meant, unless it has a table already; else no table."""
+    near, tables = nearest(name, installed_plugins()), draft.tables["plugins"]
+    if near is None or near in tables:
+        return Fix(action="unset", key=f"plugins.{name}")
+    return Fix(action="rename", key=f"plugins.{name}", to=f"plugins.{near}")
 
 
 def switched_on(draft: Draft) -> list[str]:
@@ -90,7 +105,8 @@ def validate_options(
         if config is not None:
             configs[name] = config
     for name, sentence in combination_errors(classes):
-        problems.append(draft.problem(f"plugins.{name}", sentence, at_key=True))
+        fix = combination_fix(name, sentence, classes)
+        problems.append(draft.problem(f"plugins.{name}", sentence, at_key=True, fix=fix))
     problems += _refused(draft, classes, configs)
     return configs, problems
 
@@ -105,7 +121,8 @@ def _refused(
         return
     values = situation(precision, classes, configs)
     for name, refusal in refusals(classes, values):
-        yield draft.problem(f"plugins.{name}", f"{refusal.sentence(values)}.", refusal.hint, at_key=True)
+        message, fix = f"{refusal.sentence(values)}.", refusal_fix(name, refusal, classes, configs)
+        yield draft.problem(f"plugins.{name}", message, refusal.hint, at_key=True, fix=fix)
 
 
 def own_options(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,42 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from stoker.recipe.words import shorten, toml_text
+
 _LONGEST_KEY = 70
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fix:
+    """One change of a recipe's text after which a problem is gone."""
+
+    action: Literal["set", "unset", "rename", "switch_on", "switch_off"]
+    """`switch_on` and `switch_off` are about a plugin."""
+    key: str
+    """Dotted; `plugins.NAME` of a plugin."""
+    value: Any = None
+    """Of `set`: what TOML can write."""
+    to: str = ""
+    """Of `rename`: the new dotted key, which may be in another table."""
+
+    @property
+    def title(self) -> str:
+        """What is done, in words: `set train.micro_batch_size = 8`."""
+        if self.action == "set":
+            return f"set {self.key} = {shorten(toml_text(self.value))}"
+        if self.action == "rename":
+            return f"rename {self.key} to {self.to}"
+        words = {"unset": "remove", "switch_on": "switch on", "switch_off": "switch off"}
+        return f"{words[self.action]} {self.key}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape of `fix` in `check --json`."""
+        shape: dict[str, Any] = {"action": self.action, "key": self.key, "title": printable(self.title)}
+        if self.action == "set":
+            shape["value"] = self.value
+        if self.action == "rename":
+            shape["to"] = self.to
+        return shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +59,12 @@ class Problem:
     line: int = 0
     column: int = 0
     severity: Literal["error", "warning"] = "error"
+    fix: Fix | None = None
+    """What would mend it, where one change does."""
 
     def as_dict(self) -> dict[str, Any]:
         """The shape of `check --json`."""
-        return asdict(self)
+        return {**asdict(self), "fix": self.fix.as_dict() if self.fix else None}
 
     def render(self) -> str:
         """One paragraph for people: `file:line:column: key: message hint`."""
@@ -54,7 +91,13 @@ def _shown_key(key: str) -> str:
     return key if len(key) <= _LONGEST_KEY else f"{key[: _LONGEST_KEY - 3]}..."
 
 
+def nearest(found: str, choices: Iterable[str]) -> str | None:
+    """The choice with the nearest spelling; None where none is near."""
+    near = difflib.get_close_matches(found, list(choices), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
 def did_you_mean(found: str, choices: Iterable[str]) -> str:
     """`Did you mean 'x'?` for the nearest spelling, or an empty string."""
-    nearest = difflib.get_close_matches(found, list(choices), n=1, cutoff=0.6)
-    return f"Did you mean {nearest[0]!r}?" if nearest else ""
+    near = nearest(found, choices)
+    return f"Did you mean {near!r}?" if near else ""

@@ -111,7 +111,7 @@ class TrainTable(Table):
     micro_batch_size: int = Field(
         default=1, ge=1, description="Rows per forward pass on one rank; accumulation follows."
     )
-    learning_rate: float = Field(gt=0, le=10, description="Peak learning rate.")
+    learning_rate: float = Field(gt=0, le=10, examples=[1e-4], description="Peak learning rate.")
     schedule: Literal["constant", "linear", "cosine", "wsd"] = Field(
         default="cosine", description="Shape after the warm-up; wsd is warm-up, stable, decay."
     )

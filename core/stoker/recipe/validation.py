@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 
 from stoker.recipe.expectations import examples_of, expectation
 from stoker.recipe.fields import expected_by, field_at, literals, model_at, table_model
-from stoker.recipe.problems import Problem, did_you_mean
+from stoker.recipe.legal_values import nearest_legal, sensible, sensible_table
+from stoker.recipe.problems import Fix, Problem, did_you_mean, nearest
 from stoker.recipe.words import describe, one_of, shorten
 
 if TYPE_CHECKING:
@@ -118,7 +119,19 @@ class _Translator:
             dict.fromkeys(expectation(error) for error in errors)
         )
         message = f"found {self._describe(place, found)}, expected {wanted}."
-        return self._draft.problem(self._dotted(place), message, self._hint(place, found, errors))
+        hint, fix = self._hint(place, found, errors), self._value_fix(place, found)
+        return self._draft.problem(self._dotted(place), message, hint, fix=fix)
+
+    def _value_fix(self, place: Path, found: Any) -> Fix | None:
+        """The nearest legal value, of an array's item in the whole array."""
+        if self._dotted(place) in self._draft.references:
+            return None
+        field = field_at(self._model, place) if place else None
+        if field is None and place and isinstance(place[-1], int):
+            place = place[:-1]
+            field, found = field_at(self._model, place) if place else None, self._value(place)
+        value = nearest_legal(field, found) if field else None
+        return None if value is None else Fix(action="set", key=self._dotted(place), value=value)
 
     def _examples(self, place: Path, kind: str) -> str:
         field = field_at(self._model, place) if place else None
@@ -134,8 +147,8 @@ class _Translator:
         if errors[0]["type"] == "literal_error" and isinstance(found, str):
             named = place[:-1] if place and isinstance(place[-1], int) else place  # an array's item
             field = field_at(self._model, named) if named else None
-            if nearest := did_you_mean(found, literals(field.annotation if field else None)):
-                return nearest
+            if near := did_you_mean(found, literals(field.annotation if field else None)):
+                return near
         return self._about(place)
 
     def _unknown_key(self, place: Path) -> Problem:
@@ -144,8 +157,32 @@ class _Translator:
         known = list(table.model_fields) if table else []
         word = "table" if isinstance(self._value(place), Mapping) else "key"
         message = f"{self._table_name(parents)} has no {word} {shorten(str(name))!r}."
-        hint = self._other_table(str(name)) or did_you_mean(str(name), known) or _list_keys(known)
-        return self._draft.problem(self._dotted(place), message, hint, at_key=True)
+        owners = self._owners(str(name))
+        there = f"It belongs into {' or '.join(f'[{owner}]' for owner in owners)}." if owners else ""
+        hint = there or did_you_mean(str(name), known) or _list_keys(known)
+        fix = self._key_fix(place, owners, known)
+        return self._draft.problem(self._dotted(place), message, hint, at_key=True, fix=fix)
+
+    def _key_fix(self, place: Path, owners: Sequence[str], known: Sequence[str]) -> Fix | None:
+        """The name or the table that was meant, unless that is taken; else to take the key out."""
+        *parents, name = place
+        if any("." in str(part) for part in place):
+            return None  # a dotted key cannot say which one it is
+        near = nearest(str(name), known)
+        if len(owners) == 1:
+            target: list[str | int] = [owners[0], name]
+        else:
+            target = [*parents, near] if near and not owners else []
+        if not target or self._is_there(target):
+            return Fix(action="unset", key=self._dotted(place))
+        return Fix(action="rename", key=self._dotted(place), to=self._dotted(target))
+
+    def _is_there(self, place: Sequence[str | int]) -> bool:
+        *parents, name = place
+        table: Any = self._tables
+        for part in parents:
+            table = table.get(part, {}) if isinstance(table, Mapping) else table[part]
+        return not isinstance(table, Mapping) or name in table
 
     def _table_name(self, place: Sequence[str | int]) -> str:
         key = self._dotted(place)
@@ -153,25 +190,28 @@ class _Translator:
             return "a recipe"
         return key if any(isinstance(part, int) for part in place) else f"[{key}]"
 
-    def _other_table(self, name: str) -> str:
-        """Says which table has the key that stands in a wrong one."""
+    def _owners(self, name: str) -> list[str]:
+        """The tables that have the key that stands in a wrong one."""
         tables = {
             key: table
             for key, field in self._model.model_fields.items()
             if (table := table_model(field.annotation))
         }
-        owners = [f"[{key}]" for key, table in tables.items() if name in table.model_fields]
-        return f"It belongs into {' or '.join(owners)}." if owners else ""
+        return [key for key, table in tables.items() if name in table.model_fields]
 
     def _missing_key(self, place: Path) -> Problem:
         *parents, name = place
         field = field_at(self._model, place)
-        if field and table_model(field.annotation) and not get_args(field.annotation):
+        table = table_model(field.annotation) if field and not get_args(field.annotation) else None
+        if table is not None:
             message = f"the table [{self._dotted(place)}] is missing."
+            value: Any = sensible_table(table) or None
         else:
             expected = expected_by(model_at(self._model, parents), str(name))
             message = f"the key {str(name)!r} is missing, expected {expected}."
-        return self._draft.problem(self._dotted(place), message, self._about(place))
+            value = sensible(field) if field else None
+        fix = None if value is None else Fix(action="set", key=self._dotted(place), value=value)
+        return self._draft.problem(self._dotted(place), message, self._about(place), fix=fix)
 
     def _about(self, place: Path) -> str:
         """The description of the key, where there is one."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, time
 from typing import Any
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 _LONGEST_SHOWN = 40
 _JSON_SCHEMA_WORDS = {
@@ -38,14 +41,25 @@ def with_article(word: str) -> str:
     return f"{'an' if word[:1] in 'aei' else 'a'} {word}"
 
 
+def key_text(name: str) -> str:
+    """A key as TOML writes it, quoted where it must be."""
+    return name if _BARE_KEY.fullmatch(name) else json.dumps(name)
+
+
 def toml_text(value: Any) -> str:
     """A value as it could stand in a recipe, without the quotes of Python."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {toml_text(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list):
+        if not value:
+            return "{}"
+        return (
+            "{ "
+            + ", ".join(f"{key_text(key)} = {toml_text(item)}" for key, item in value.items())
+            + " }"
+        )
+    if isinstance(value, (list, tuple)):
         return "[" + ", ".join(toml_text(item) for item in value) + "]"
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)

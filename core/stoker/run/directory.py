@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import time
 import uuid
@@ -23,6 +24,8 @@ from stoker.run.record import ACTIVE_STATES, RunRecord, State, parse_record
 RECORD_NAME: Final = "run.json"
 DEFAULT_PARENT: Final = Path("runs")
 """Default of `run.directory`, relative to where stoker is called."""
+RANK_LOG: Final = re.compile(r"rank-(\d+)\.log")
+"""Names that `RunDirectory.log_path` gives, and the rank in them."""
 
 
 class RunDirectory:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -116,18 +116,36 @@ def read_ledger(path: Path) -> Ledger:
 
     Raises `StorageError` where it is there and cannot be read: what was spent is not nothing then.
     """
-    attempts: list[list[Entry]] = []
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return Ledger()
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
-    for entry in _parse(lines):
+    return _gather(_parse(lines))
+
+
+def _gather(entries: Iterable[Entry]) -> Ledger:
+    attempts: list[list[Entry]] = []
+    for entry in entries:
         if entry.kind == "begin" or not attempts or attempts[-1][0].attempt != entry.attempt:
             attempts.append([])
         attempts[-1].append(entry)
-    return Ledger(tuple(tuple(entries) for entries in attempts))
+    return Ledger(tuple(tuple(attempt) for attempt in attempts))
+
+
+def read_usd(path: Path) -> float | None:
+    """What all attempts have cost so far; None where nobody keeps accounts, or they cannot be read.
+
+    Entries that a later one of their attempt supersedes are not parsed: there may be a million.
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+        kept = [line for line in lines[:-2] if b'"running"' not in line] + lines[-2:]
+        ledger = _gather(_parse(kept))
+        return ledger.usd if ledger.attempts else None
+    except (OSError, TypeError):
+        return None
 
 
 def _parse(lines: list[bytes]) -> Iterator[Entry]:

@@ -80,6 +80,8 @@ def step_line(step: Event, remaining_seconds: float | None = None, cost: Event |
     parts.append(f"loss {format_number(step.get('loss'))}")
     if "learning_rate" in step:
         parts.append(f"lr {format_number(step['learning_rate'], '.2e')}")
+    if step.get("grad_norm") is not None:
+        parts.append(f"grad {step['grad_norm']:.3g}")
     if "tokens_per_second" in step:
         parts.append(f"{format_number(step['tokens_per_second'], ',.0f')} tokens/s")
     if remaining_seconds is not None:
@@ -90,9 +92,16 @@ def step_line(step: Event, remaining_seconds: float | None = None, cost: Event |
 
 
 def cost_words(cost: Event) -> str:
-    """`$0.12 of about $0.40`: spent, and what the whole run is going to cost where that is known."""
-    spent, total = format_usd(cost.get("usd", 0.0)), cost.get("projected_usd")
-    return spent if total is None else f"{spent} of about {format_usd(total)}"
+    """`$0.12 of about $0.40 (cap $2.00)`: spent, what the whole run is going to cost, the budget; the
+    latter two where they are known."""
+    words, total, cap = (
+        format_usd(cost.get("usd", 0.0)),
+        cost.get("projected_usd"),
+        cost.get("budget_usd"),
+    )
+    if total is not None:
+        words += f" of about {format_usd(total)}"
+    return words if cap is None else f"{words} (cap {format_usd(cap)})"
 
 
 def progress_line(progress: Event, remaining_seconds: float | None = None) -> str:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from stoker.run.events import Event
 from stoker.run.lines import StepClock, describe, progress_line, step_line
+from stoker.run.telemetry import KINDS, TelemetryView
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _SECONDS_BETWEEN_STEP_LINES = 1.0
 _SECONDS_BETWEEN_PHASE_LINES = 10.0
+_SECONDS_BETWEEN_RANK_LINES = 60.0
 
 
 class View(Protocol):
-    """Shows events. `show` gets what came since its last call, perhaps nothing."""
+    """Shows events and telemetry. `show` gets what came since its last call, perhaps nothing."""
 
     def show(self, events: Sequence[Event]) -> None: ...
 
@@ -37,7 +39,7 @@ def make_view(out: TextIO, *, plain: bool = False, as_json: bool = False) -> Vie
 
 
 class JsonView:
-    """Events as JSON lines, unchanged."""
+    """Events, and telemetry with its host, as JSON lines."""
 
     def __init__(self, out: TextIO) -> None:
         self.out = out
@@ -74,7 +76,11 @@ class PhaseClock:
 
 
 class PlainView:
-    """Lines for files and pipes: steps at most one a second, long work about every ten seconds."""
+    """Lines for files and pipes: steps at most one a second, long work about every ten seconds.
+
+    Ranks, GPUs and hosts have a line each at most once a minute and at the end; a rank that others wait
+    for is named when that becomes clear.
+    """
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self.out = out
@@ -85,6 +91,7 @@ class PlainView:
         self._held_step: Event | None = None
         self._last_step_line = float("-inf")
         self._last_phase_line: dict[str, float] = {}
+        self._telemetry = TelemetryNotes(clock)
 
     def show(self, events: Sequence[Event]) -> None:
         """Write the lines that are due."""
@@ -96,11 +103,14 @@ class PlainView:
                 self._cost = event
             elif event["kind"] == "progress":
                 self._show_progress(event)
+            elif event["kind"] in KINDS:
+                self._telemetry.take(event)
             elif (line := describe(event)) is not None:
                 self._flush_step()
                 self._write(line)
         if self._clock() - self._last_step_line >= _SECONDS_BETWEEN_STEP_LINES:
             self._flush_step()
+        self._write_all(self._telemetry.due())
         self.out.flush()
 
     def say(self, text: str) -> None:
@@ -110,8 +120,9 @@ class PlainView:
         self.out.flush()
 
     def close(self) -> None:
-        """Write the last step, if it was held back."""
+        """Write the last step and the last telemetry, if they were held back."""
         self._flush_step()
+        self._write_all(self._telemetry.due(is_last=True))
         self.out.flush()
 
     def _show_progress(self, event: Event) -> None:
@@ -127,8 +138,45 @@ class PlainView:
             self._write(step_line(step, self._steps.remaining(step), self._cost))
             self._held_step, self._last_step_line = None, self._clock()
 
+    def _write_all(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._write(line)
+
     def _write(self, line: str) -> None:
         self.out.write(line + "\n")
+
+
+class TelemetryNotes:
+    """When what is to be said about ranks, GPUs and hosts."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._view = TelemetryView()
+        self._is_new = False
+        self._last = float("-inf")
+        self._named: int | None = None
+
+    def take(self, line: Event) -> None:
+        """A line of telemetry came."""
+        self._view.take(line)
+        self._is_new = True
+
+    def straggler(self) -> str | None:
+        """A line about a slow rank that was not named before."""
+        rank = self._view.ranks.straggler
+        if rank is None or rank == self._named:
+            return None
+        self._named = rank
+        return self._view.straggler_line()
+
+    def due(self, *, is_last: bool = False) -> list[str]:
+        """Lines to write now."""
+        lines = [line] if (line := self.straggler()) else []
+        waited = self._clock() - self._last >= _SECONDS_BETWEEN_RANK_LINES
+        if self._is_new and self._view.ranks.paces and (waited or is_last):
+            self._is_new, self._last = False, self._clock()
+            lines += self._view.lines()
+        return lines
 
 
 class LiveView:
@@ -148,10 +196,11 @@ class LiveView:
         self._steps = StepClock()
         self._phases = PhaseClock()
         self._cost: Event | None = None
+        self._telemetry = TelemetryNotes(time.monotonic)
         self._progress.start()
 
     def show(self, events: Sequence[Event]) -> None:
-        """Bring the live line up to date, and write the other events above it."""
+        """Bring the live line up to date, and write the other events above it, slow ranks named."""
         for event in events:
             if event["kind"] == "step":
                 self._steps.note(event)
@@ -162,8 +211,12 @@ class LiveView:
             elif event["kind"] == "progress":
                 line = progress_line(event, self._phases.remaining(event))
                 self._set(line, event.get("done", 0), event.get("total") or None)
+            elif event["kind"] in KINDS:
+                self._telemetry.take(event)
             elif (text := describe(event)) is not None:
                 self.say(text)
+        if (slow := self._telemetry.straggler()) is not None:
+            self.say(slow)
 
     def say(self, text: str) -> None:
         """Write a line above the live one."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Final, Literal
+from types import NoneType
+from typing import Any, Final, Literal, get_args
 
 State = Literal["preparing", "running", "saving", "done", "failed", "stopped", "preempted", "lost"]
 
@@ -78,5 +79,21 @@ def parse_record(text: str) -> RunRecord:
     values = json.loads(text)
     if not isinstance(values, dict):
         raise TypeError("not a JSON object")
-    known = {entry.name for entry in fields(RunRecord)}
-    return RunRecord(**{key: value for key, value in values.items() if key in known})
+    record = RunRecord(**{key: value for key, value in values.items() if key in _KNOWN})
+    odd = [key for key, kind in _TYPES.items() if not isinstance(getattr(record, key), kind)]
+    if odd:
+        raise TypeError(f"{odd[0]} is of another type")
+    if record.state not in get_args(State):
+        raise ValueError(f"the state {record.state!r} is not known")
+    return record
+
+
+_KNOWN: Final = frozenset(entry.name for entry in fields(RunRecord))
+_TYPES: Final[dict[str, type | tuple[type, ...]]] = {
+    **dict.fromkeys(("name", "id", "series", "state", "host"), str),
+    **dict.fromkeys(("step", "total_steps", "attempt", "nproc", "nodes", "pid"), int),
+    **dict.fromkeys(("started", "ended"), (int, float, NoneType)),
+    "created": (int, float),
+    "error": (dict, NoneType),
+    "reason": (str, NoneType),
+}

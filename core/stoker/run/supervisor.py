@@ -36,6 +36,7 @@ from stoker.run.files import make_private_directory
 from stoker.run.interrupts import Interrupts
 from stoker.run.lease import Lease
 from stoker.run.ledger import Tariff
+from stoker.run.log_clock import LogClock
 from stoker.run.meter import Meter
 from stoker.run.outcome import RankOutcome, read_outcomes
 from stoker.run.ranks import RankProcess, StartRank, Topology, rank_environment, start_rank
@@ -171,7 +172,8 @@ class _Supervision:
             self.launch.hang_seconds,
             self.patience.start_seconds,
         )
-        overseer = Overseer(ranks, self.interrupts, self.patience, watchdog, self.lease)
+        log_clock = LogClock(self.directory.attempt_path(attempt), attempt)
+        overseer = Overseer(ranks, self.interrupts, self.patience, watchdog, self.lease, log_clock)
         is_over = False
         try:
             self._start_ranks(attempt, ranks)
@@ -183,6 +185,7 @@ class _Supervision:
         finally:
             # Whatever happened here, no rank outlives its supervisor.
             overseer.kill()
+            log_clock.close()
             watchdog.clear()
             outcomes = gather_outcomes(read_outcomes(self.directory, attempt), ranks, overseer.hang)
             left = were_cut_short(outcomes, ranks)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from stoker.errors import ExitCode
 from stoker.run.interrupts import Interrupts
 from stoker.run.lease import Lease
+from stoker.run.log_clock import LogClock
 from stoker.run.ranks import CHECKPOINT_SIGNAL, RankProcess
 from stoker.run.watchdog import START_SECONDS, Hang, Watchdog
 
@@ -46,13 +47,15 @@ class Overseer:
         patience: Patience,
         watchdog: Watchdog,
         lease: Lease | None = None,
+        log_clock: LogClock | None = None,
     ) -> None:
-        """`lease` is renewed meanwhile."""
+        """`lease` is renewed meanwhile, and `log_clock` notes how logs grow."""
         self.ranks = ranks
         self.interrupts = interrupts
         self.patience = patience
         self.watchdog = watchdog
         self.lease = lease
+        self.log_clock = log_clock
         self.hang: Hang | None = None
         """Why all ranks were ended, if that is why."""
         self._told = False
@@ -66,6 +69,8 @@ class Overseer:
         while not self.gave_up and [rank for rank in self.ranks if rank.poll()]:
             if self.lease is not None:
                 self.lease.renew()
+            if self.log_clock is not None:
+                self.log_clock.tick()
             self.interrupts.poll()
             self._act(time.monotonic())
             time.sleep(self.patience.poll_seconds)

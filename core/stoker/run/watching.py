@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
 from collections.abc import Callable
@@ -11,8 +12,10 @@ from stoker.errors import ExitCode, StokerError
 from stoker.run.directory import DEFAULT_PARENT, RunDirectory
 from stoker.run.events import EventTail
 from stoker.run.lines import clean, format_seconds
+from stoker.run.numbers import number
 from stoker.run.progress import View
 from stoker.run.record import ACTIVE_STATES, RunRecord
+from stoker.run.telemetry import TelemetryTail
 
 _POLL_SECONDS = 0.2
 _SHOWN_TAIL_LINES = 8
@@ -25,17 +28,20 @@ def watch_run(
     since_attempt: int = 0,
     is_over: Callable[[], bool] | None = None,
 ) -> RunRecord:
-    """Show events as they come until the run has ended. Returns its record, `lost` included.
+    """Show events and telemetry until the run has ended. Returns its record, `lost` included.
 
-    Events of attempts before `since_attempt` are left out. `is_over` replaces the look at the
+    Those of attempts before `since_attempt` are left out. `is_over` replaces the look at the
     record where the caller knows better.
     """
     is_over = is_over or (lambda: directory.effective_state() not in ACTIVE_STATES)
-    tail = EventTail(directory.events_path)
+    tail, telemetry = EventTail(directory.events_path), TelemetryTail(directory.telemetry_path)
     try:
         while True:
             over = is_over()
-            view.show([event for event in tail.read() if event.get("attempt", 0) >= since_attempt])
+            new = heapq.merge(
+                tail.read(), telemetry.read(), key=lambda event: number(event.get("t"), 0.0)
+            )
+            view.show([event for event in new if event.get("attempt", 0) >= since_attempt])
             if over:
                 break
             time.sleep(_POLL_SECONDS)

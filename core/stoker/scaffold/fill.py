@@ -12,6 +12,7 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AbstractTable, SingleKey
 
 from stoker.errors import PluginError, UsageError
+from stoker.recipe.checks import EVAL_FRACTION
 from stoker.recipe.paths import plugin_of
 from stoker.recipe.problems import did_you_mean
 from stoker.recipe.words import toml_text
@@ -22,9 +23,6 @@ from stoker.scaffold.values import Values, checked_name, data_format_of, written
 
 if TYPE_CHECKING:
     from stoker.recipe.schema import DataFormat
-
-EVAL_FRACTION = 0.05
-"""Share of a user's own rows that is held out."""
 
 
 def fill(

@@ -10,7 +10,7 @@ from pydantic import Field
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice
 from stoker.plan.facts import Checkpointing
-from stoker.recipe.problems import Problem
+from stoker.recipe.problems import Fix, Problem
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,6 +67,7 @@ class ActivationCheckpointing(Plugin[ActivationCheckpointingConfig]):
                 key="plugins.activation_checkpointing.offload_inputs",
                 message=f"mode {self.config.mode!r} keeps more than the inputs of blocks.",
                 hint="Set mode to 'full', or leave offload_inputs out.",
+                fix=Fix(action="unset", key="plugins.activation_checkpointing.offload_inputs"),
             )
         ]
 

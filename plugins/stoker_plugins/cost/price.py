@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stoker.errors import UsageError
 from stoker.plan.gpus import find_gpu, recognise
 from stoker.plan.prices import OLD_DAYS, find_price, load_prices
-from stoker.recipe.problems import Problem, did_you_mean
+from stoker.recipe.problems import Fix, Problem, did_you_mean, nearest
 
 if TYPE_CHECKING:
     from stoker_plugins.cost import CostConfig
@@ -33,6 +33,7 @@ def find_problems(config: CostConfig) -> Iterator[Problem]:
                 key=f"{TABLE}.{option}",
                 message="is for the price table, which is not asked: usd_per_gpu_hour is given.",
                 hint="Leave one of the two out.",
+                fix=Fix(action="unset", key=f"{TABLE}.{option}"),
             )
     if not given and config.provider is not None:
         yield from _table_problems(config)
@@ -48,7 +49,10 @@ def _table_problems(config: CostConfig) -> Iterator[Problem]:
             _look_up(config, gpu)
         elif config.provider not in (known := load_prices().providers):
             hint = did_you_mean(str(config.provider), known) or f"Known are {', '.join(known)}."
-            yield Problem(key=key, message=f"no prices of {config.provider!r} are known.", hint=hint)
+            near = nearest(str(config.provider), known)
+            fix = Fix(action="set", key=key, value=near) if near else None
+            message = f"no prices of {config.provider!r} are known."
+            yield Problem(key=key, message=message, hint=hint, fix=fix)
     except UsageError as error:
         yield Problem(key=key, message=error.message, hint=error.hint)
 

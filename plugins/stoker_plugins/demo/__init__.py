@@ -10,8 +10,8 @@ from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.errors import ExitCode, UsageError
-from stoker.recipe.model_checks import TOO_LONG_HINT, too_long
-from stoker.recipe.problems import Problem, did_you_mean
+from stoker.recipe.model_checks import TOO_LONG_HINT, shorter_fix, too_long
+from stoker.recipe.problems import Fix, Problem, did_you_mean, nearest
 from stoker.testing.tiny import tiny_config
 
 if TYPE_CHECKING:
@@ -145,15 +145,19 @@ def _model_problems(recipe: Recipe) -> Iterator[Problem]:
     if not path.startswith("demo:"):
         return
     if path not in MODELS:
-        yield Problem(key="model.path", message=_unknown(path, MODELS), hint=did_you_mean(path, MODELS))
+        hint, fix = did_you_mean(path, MODELS), _nearest_fix("model.path", path, MODELS)
+        yield Problem(key="model.path", message=_unknown(path, MODELS), hint=hint, fix=fix)
     elif path == TINY_LLAMA and recipe.model.initial_weights != "random":
         yield Problem(
             key="model.path",
             message=f"{TINY_LLAMA!r} has no pretrained weights.",
             hint='Set model.initial_weights = "random".',
+            fix=Fix(action="set", key="model.initial_weights", value="random"),
         )
     if message := too_long(CONFIGS.get(path, {}), recipe.data.sequence_length):
-        yield Problem(key="data.sequence_length", message=f"found {message}", hint=TOO_LONG_HINT)
+        fix = shorter_fix(CONFIGS[path])
+        message = f"found {message}"
+        yield Problem(key="data.sequence_length", message=message, hint=TOO_LONG_HINT, fix=fix)
 
 
 def _data_problems(recipe: Recipe) -> Iterator[Problem]:
@@ -164,11 +168,19 @@ def _data_problems(recipe: Recipe) -> Iterator[Problem]:
                 continue
             if source.path not in SOURCES:
                 hint = did_you_mean(source.path, SOURCES)
-                yield Problem(key=f"{key}.path", message=_unknown(source.path, SOURCES), hint=hint)
+                fix = _nearest_fix(f"{key}.path", source.path, SOURCES)
+                message = _unknown(source.path, SOURCES)
+                yield Problem(key=f"{key}.path", message=message, hint=hint, fix=fix)
             elif source.split not in (None, *SPLITS):
                 hint = did_you_mean(source.split, SPLITS)
                 message = f"{source.path!r} has no split {source.split!r}, only 'train' and 'eval'."
-                yield Problem(key=f"{key}.split", message=message, hint=hint)
+                fix = _nearest_fix(f"{key}.split", source.split, SPLITS)
+                yield Problem(key=f"{key}.split", message=message, hint=hint, fix=fix)
+
+
+def _nearest_fix(key: str, found: str, choices: tuple[str, ...]) -> Fix | None:
+    near = nearest(found, choices)
+    return Fix(action="set", key=key, value=near) if near else None
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.errors import ExitCode, PluginError
-from stoker.recipe.problems import Problem
+from stoker.recipe.checks import EVAL_FRACTION
+from stoker.recipe.problems import Fix, Problem
 from stoker.run.ledger import SECONDS_PER_HOUR, read_ledger
 from stoker.run.lines import format_seconds, format_usd
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from stoker.train.state import State
 
 
+EVALUATE_EVERY = 100
+"""Steps between evaluations where nobody says another number."""
 EVALUATION_METRICS = ("eval_loss", "best_eval_loss")
 
 
@@ -69,6 +72,7 @@ class EarlyStopping(Plugin[EarlyStoppingConfig]):
                     key="plugins.early_stopping.metric",
                     message="'eval_loss' is measured at the start and the end only.",
                     hint="Set train.evaluate_every to a number of steps.",
+                    fix=Fix(action="set", key="train.evaluate_every", value=EVALUATE_EVERY),
                 )
             ]
         if not recipe.data.eval and recipe.data.eval_fraction == 0:
@@ -77,6 +81,7 @@ class EarlyStopping(Plugin[EarlyStoppingConfig]):
                     key="plugins.early_stopping.metric",
                     message="'eval_loss' is never measured: the recipe has nothing to evaluate on.",
                     hint="Set data.eval or data.eval_fraction.",
+                    fix=Fix(action="set", key="data.eval_fraction", value=EVAL_FRACTION),
                 )
             ]
         return []

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice, Refusal
-from stoker.recipe.problems import Problem
+from stoker.recipe.problems import Fix, Problem
 from stoker_plugins.fsdp.layout import Layout
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class Fsdp(Plugin[FsdpConfig]):
                     key="plugins.fsdp.shard_size",
                     message=f"{self.config.strategy} has no groups of ranks to size.",
                     hint="Set strategy to 'HYBRID_SHARD', or take shard_size out.",
+                    fix=Fix(action="unset", key="plugins.fsdp.shard_size"),
                 )
             ]
         ranks_per_node, nodes = recipe.launch.gpus_per_node, recipe.launch.nodes

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from stoker.errors import PluginError
-from stoker.recipe.problems import Problem
+from stoker.recipe.problems import Fix, Problem
 
 if TYPE_CHECKING:
     from stoker_plugins.fsdp import FsdpConfig
@@ -36,6 +36,7 @@ class Layout:
                 key="plugins.fsdp.shard_size",
                 message=f"groups of {num_shards} ranks do not divide {world_size} ranks.",
                 hint=f"Choose one of {_divisors(world_size)}.",
+                fix=_divisor_fix("plugins.fsdp.shard_size", num_shards, world_size),
             )
         kept = config.reshard_after_forward
         if kept is None or isinstance(kept, bool) or num_shards % kept == 0:
@@ -44,6 +45,7 @@ class Layout:
             key="plugins.fsdp.reshard_after_forward",
             message=f"{kept} does not divide the {num_shards} ranks that share one copy.",
             hint=f"Choose true, false or one of {_divisors(num_shards)}.",
+            fix=_divisor_fix("plugins.fsdp.reshard_after_forward", kept, num_shards),
         )
 
     def notes(self, strategy: str) -> list[str]:
@@ -65,3 +67,9 @@ def _group_size(config: FsdpConfig, world_size: int, ranks_per_node: int) -> int
 
 def _divisors(number: int) -> str:
     return ", ".join(str(size) for size in range(1, number + 1) if number % size == 0)
+
+
+def _divisor_fix(key: str, found: int, number: int) -> Fix:
+    """The divisor next to what was found."""
+    divisors = [size for size in range(1, number + 1) if number % size == 0]
+    return Fix(action="set", key=key, value=min(divisors, key=lambda each: abs(each - found)))

@@ -12,9 +12,11 @@ from pydantic import Field
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice, Refusal
 from stoker.errors import MissingRequirementError
-from stoker.recipe.problems import Problem
+from stoker.recipe.problems import Fix, Problem
 from stoker.recipe.words import one_of
 from stoker_plugins.optimizers.names import BITSANDBYTES, NOT_ADAMW, OPTIONS, PAGED, Name, takers
+
+_USE_ADAMW = Fix(action="set", key="plugins.optimizers.name", value="adamw")
 
 if TYPE_CHECKING:
     import torch
@@ -88,26 +90,31 @@ class Optimizers(Plugin[OptimizersConfig]):
             {"optimizer": BITSANDBYTES, "engine": "fsdp-*"},
             "bitsandbytes does not know FSDP's distributed tensors",
             "Use 'adamw' or 'sgd'.",
+            _USE_ADAMW,
         ),
         Refusal(
             {"optimizer": "adafactor", "engine": "fsdp-*"},
             "it needs norms of whole rows, columns and tensors, and each rank holds a part of them",
             "Use 'adamw' or 'sgd'.",
+            _USE_ADAMW,
         ),
         Refusal(
             {"optimizer": ("adafactor", "*_8bit", PAGED), "engine": "zero-*"},
             "ZeRO updates flat pieces of many weights, in which its rows, blocks or pages mean nothing",
             "Use 'adamw', 'sgd' or 'lion'.",
+            _USE_ADAMW,
         ),
         Refusal(
             {"optimizer": NOT_ADAMW, "offload": ("cpu", "nvme")},
             "what is offloaded is updated by the CPU, which is made and tested for AdamW only",
             "Use 'adamw', or take out the offload.",
+            _USE_ADAMW,
         ),
         Refusal(
             {"optimizer": NOT_ADAMW, "precision": "bf16_fp32_states"},
             "the regime is AdamW's with float32 moments beside bfloat16 weights",
             "Use 'adamw', or train.precision = 'bf16', where each optimizer has its own dtypes.",
+            _USE_ADAMW,
         ),
     )
 
@@ -120,6 +127,7 @@ class Optimizers(Plugin[OptimizersConfig]):
                 key=f"plugins.optimizers.{option}",
                 message=f"{name!r} does not take it, but {one_of(map(repr, takers(option)))} would.",
                 hint=f"{name!r} takes {' and '.join(OPTIONS[name])}.",
+                fix=Fix(action="unset", key=f"plugins.optimizers.{option}"),
             )
             for option in given
             if option not in OPTIONS[name]
@@ -130,6 +138,7 @@ class Optimizers(Plugin[OptimizersConfig]):
                     key="plugins.optimizers.nesterov",
                     message="there is nothing to look ahead by: momentum is 0.",
                     hint="Leave momentum at 0.9, or take out nesterov.",
+                    fix=Fix(action="unset", key="plugins.optimizers.nesterov"),
                 )
             )
         return problems

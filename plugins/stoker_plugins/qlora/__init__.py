@@ -12,6 +12,7 @@ from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice, Refusal
 from stoker.errors import MissingRequirementError
 from stoker.plan.facts import Quantized
+from stoker.recipe.problems import Fix
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,6 +63,7 @@ class QLora(Plugin[QLoraConfig]):
             {"quantization": QUANTIZED, "method": "full"},
             "QLoRA trains adapters, and a weight of 4 bits cannot be trained itself",
             "Add a table [plugins.lora], or take out [plugins.qlora] to train the whole model.",
+            Fix(action="switch_on", key="plugins.lora"),
         ),
     )
 

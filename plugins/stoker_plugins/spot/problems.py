@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from stoker.recipe.problems import Problem
+from stoker.recipe.problems import Fix, Problem
 from stoker_plugins.spot.providers import FACTS, grace_seconds_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def _time_problems(config: SpotConfig) -> Iterator[Problem]:
     grace = grace_seconds_of(config, config.provider)
     if facts.poll_seconds is None:
         message = f"provider {config.provider!r} sends a signal; nothing is looked at."
-        yield _problem("poll_seconds", message, "Take poll_seconds out.")
+        fix = Fix(action="unset", key="plugins.spot.poll_seconds")
+        yield replace(_problem("poll_seconds", message, "Take poll_seconds out."), fix=fix)
     elif grace is not None and config.poll_seconds > grace:
         message = f"a look every {config.poll_seconds:g} s misses notices of {grace:g} s."
         yield _problem("poll_seconds", message, "Look more often than every grace_seconds.")

@@ -55,6 +55,7 @@ class Telemetry(Plugin[TelemetryConfig]):
     @hookimpl
     def on_train_start(self, state: State) -> None:
         from stoker_plugins.telemetry.mfu import flops_per_token, peak_flops
+        from stoker_plugins.telemetry.place import gpu_index
 
         flops: float | None = None
         try:
@@ -68,6 +69,7 @@ class Telemetry(Plugin[TelemetryConfig]):
             self.config.interval_seconds,
             flops_per_token=flops,
             peak_flops=peak_flops(state),
+            gpu_index=gpu_index(state.engine.device),
         )
 
     @hookimpl

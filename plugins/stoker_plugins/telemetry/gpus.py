@@ -62,3 +62,19 @@ class Gpus:
             return question(*arguments)
         except self._nvml.NVMLError:
             return None
+
+
+def find_index(uuid: str) -> int | None:
+    """The number of the GPU with this id (`GPU-...`) in the driver's order; None if it cannot say."""
+    try:
+        import pynvml
+    except ModuleNotFoundError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        try:
+            return int(pynvml.nvmlDeviceGetIndex(pynvml.nvmlDeviceGetHandleByUUID(uuid)))
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError:
+        return None

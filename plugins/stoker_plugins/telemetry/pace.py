@@ -19,12 +19,17 @@ class Pace:
         *,
         flops_per_token: float | None,
         peak_flops: float | None,
+        gpu_index: int | None = None,
     ) -> None:
-        """`peak_flops`: of all ranks' devices together, per second. None where one is not known."""
+        """`peak_flops`: of all ranks' devices together, per second. None where one is not known.
+
+        `gpu_index`: of this rank's GPU, in the driver's order.
+        """
         self._samples = samples
         self._interval_seconds = interval_seconds
         self._flops_per_token = flops_per_token
         self._peak_flops = peak_flops
+        self._gpu_index = gpu_index
         self._rows: list[Mapping[str, float]] = []
         self._written = time.monotonic()
 
@@ -55,6 +60,7 @@ class Pace:
             tokens_per_second=tokens / seconds,
             flops_per_token=self._flops_per_token,
             mfu=self._mfu(tokens / seconds),
+            gpu_index=self._gpu_index,
         )
 
     def _mfu(self, tokens_per_second: float) -> float | None:

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.capabilities import Choice, Refusal
+from stoker.recipe.problems import Fix
 
 if TYPE_CHECKING:
     from stoker.plan.situation import Situation
@@ -135,6 +136,7 @@ class Zero(Plugin[ZeroConfig]):
             {"engine": ("zero-1", "zero-2"), "offload": "nvme"},
             "DeepSpeed moves tensors to NVMe at stage 3 only.",
             "Set plugins.zero.stage = 3, or offload to 'cpu'.",
+            Fix(action="set", key="plugins.zero.stage", value=3),
         ),
         Refusal(
             {"engine": "zero-*", "quantization": ("nf4", "fp4")},

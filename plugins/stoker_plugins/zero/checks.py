@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from stoker.recipe.problems import Problem, did_you_mean
+from stoker.recipe.problems import Fix, Problem, did_you_mean, nearest
 from stoker_plugins.zero.keys import KNOWN_KEYS, OWNED_KEYS, OWNED_ZERO_KEYS, ZERO_KEYS
 
 if TYPE_CHECKING:
@@ -26,12 +26,14 @@ def _offload_problems(config: ZeroConfig) -> Iterator[Problem]:
             key=f"{KEY}.offload_parameters",
             message=f"{config.offload_parameters!r} needs stage 3, not {config.stage}.",
             hint='Set stage = 3, or offload_parameters = "none".',
+            fix=Fix(action="set", key=f"{KEY}.stage", value=3),
         )
     if config.offload_optimizer == "nvme" and config.stage != 3:
         yield Problem(
             key=f"{KEY}.offload_optimizer",
             message=f'"nvme" needs stage 3, not {config.stage}.',
             hint='Set stage = 3, or offload_optimizer = "cpu".',
+            fix=Fix(action="set", key=f"{KEY}.stage", value=3),
         )
 
 
@@ -46,7 +48,10 @@ def _path_problems(config: ZeroConfig) -> Iterator[Problem]:
         )
     elif path is not None and not wanted:
         yield Problem(
-            key=key, message='nothing is offloaded to "nvme".', hint="Take nvme_path out of the recipe."
+            key=key,
+            message='nothing is offloaded to "nvme".',
+            hint="Take nvme_path out of the recipe.",
+            fix=Fix(action="unset", key=key),
         )
     elif path is not None and not path.is_dir():
         found = "is no directory" if path.exists() else "does not exist"
@@ -75,10 +80,19 @@ def _key_problems(
                 key=f"{prefix}.{name}",
                 message=f"is said twice: DeepSpeed's {name!r} follows from {owned[name]}.",
                 hint=f"Take it out, and set {owned[name]}.",
+                fix=Fix(action="unset", key=f"{prefix}.{name}"),
             )
         elif name not in known:
             yield Problem(
                 key=f"{prefix}.{name}",
                 message="is no entry of DeepSpeed's configuration.",
                 hint=did_you_mean(name, known - owned.keys()) or "Take it out, or correct its name.",
+                fix=_name_fix(prefix, name, table, known - owned.keys()),
             )
+
+
+def _name_fix(prefix: str, name: str, table: dict[str, object], known: frozenset[str]) -> Fix:
+    near = nearest(name, known)
+    if near is None or near in table:
+        return Fix(action="unset", key=f"{prefix}.{name}")
+    return Fix(action="rename", key=f"{prefix}.{name}", to=f"{prefix}.{near}")

@@ -68,7 +68,7 @@ def test_json_has_the_documented_shape(folder: Path) -> None:
     assert shape["ok"] is False
     assert [problem["key"] for problem in shape["problems"]] == ["run.name", "train.stepps"]
     for problem in shape["problems"]:
-        assert set(problem) == {"file", "line", "column", "key", "message", "hint", "severity"}
+        assert set(problem) == {"file", "line", "column", "key", "message", "hint", "severity", "fix"}
 
 
 def test_set_is_checked_too(folder: Path) -> None:

@@ -93,6 +93,16 @@ def test_ranks_that_a_change_asks_for_are_started(
     assert directory.read_record().nproc == 2
 
 
+def test_without_being_told_it_goes_on_with_the_ranks_it_had(
+    invoke: Invoke, new_run: Any, with_ranks: WithRanks
+) -> None:
+    directory = new_run(state="stopped", attempt=1, nproc=2)
+    with_ranks("done,done")
+    assert invoke(command, "fire").exit_code == 0
+    assert directory.read_record().nproc == 2
+    assert read_lock(directory.lock_path).launch.gpus_per_node == 1
+
+
 ERROR = {"rank": 0, "exit_code": 71, "message": "not finite.", "hint": "", "log": "x", "tail": []}
 
 

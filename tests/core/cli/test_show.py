@@ -117,3 +117,32 @@ def test_a_run_without_a_plan_says_why_or_nothing(invoke: Invoke, new_run: Any) 
     assert json.loads(invoke(command, "fire", "--json").output)["plan"] is None
     directory.plan_path.write_text('{"v": 1, "problem": "no model \'x\' is known."}')
     assert "plan         none: no model 'x' is known." in invoke(command, "fire").output
+
+
+def test_the_latest_telemetry_is_shown_and_the_slow_rank_named(invoke: Invoke, new_run: Any) -> None:
+    directory = new_run(state="running")
+    directory.telemetry_path.mkdir()
+    head = {"v": 1, "t": 1.0, "attempt": 1}
+    lines = [
+        head
+        | {
+            "kind": "rank",
+            "rank": rank,
+            "step": n,
+            "step_seconds": 1.0,
+            "wait_seconds": 0.4 - 0.4 * rank,
+        }
+        for n in range(4)
+        for rank in (0, 1)
+    ]
+    lines.append(
+        head | {"kind": "gpu", "rank": 0, "index": 1, "name": "H100", "utilization_percent": 98}
+    )
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (directory.telemetry_path / "node-1.jsonl").write_text(text)
+    output = invoke(command, "fire").output
+    assert "telemetry    rank 0 on node-1  step 1 s  waits 0.4 s\n" in output
+    assert "rank 1 on node-1  step 1 s  waits 0 s  GPU 1  98 %  SLOW\n" in output
+    found = json.loads(invoke(command, "fire", "--json").output)["telemetry"]
+    assert found["straggler"] == 1
+    assert [gpu["rank"] for gpu in found["gpus"]] == [1]

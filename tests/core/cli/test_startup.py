@@ -57,13 +57,24 @@ def modules_after(arguments: list[str]) -> set[str]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--version"], [], ["plugins"], ["plugins", "lora"], ["check"], ["run", "--help"]],
+    [
+        ["--help"],
+        ["--version"],
+        [],
+        ["plugins"],
+        ["plugins", "lora"],
+        ["check"],
+        ["plan"],
+        ["run", "--help"],
+        ["tui"],
+    ],
     ids=" ".join,
 )
 def test_nothing_heavy_is_imported(arguments: list[str], tmp_path: Path) -> None:
     recipe = tmp_path / "light.toml"
     recipe.write_text(RECIPE)
-    modules = modules_after([*arguments, str(recipe)] if arguments == ["check"] else arguments)
+    needs_recipe = arguments in (["check"], ["plan"])
+    modules = modules_after([*arguments, str(recipe)] if needs_recipe else arguments)
     assert not modules & set(HEAVY)
 
 
@@ -150,3 +161,24 @@ def test_a_foreign_command_that_cannot_be_used_is_named(monkeypatch: pytest.Monk
     result = CliRunner().invoke(cli.group, ["gone"])
     assert isinstance(result.exception, PluginError)
     assert "'gone'" in str(result.exception)
+
+
+@pytest.mark.parametrize("missing", ["", "TERM is dumb"], ids=["on a terminal", "elsewhere"])
+def test_alone_it_opens_the_cockpit_on_a_terminal_and_prints_help_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setattr("stoker.cli.terminal.missing_terminal", lambda: missing)
+    parameter = click.Option(["--run-dir"], default="runs")
+    open_cockpit = click.Command(
+        "tui", params=[parameter], callback=lambda run_dir: click.echo(f"cockpit of {run_dir}")
+    )
+    foreign(monkeypatch, "tui", open_cockpit)
+    output = CliRunner().invoke(cli.group, []).output
+    assert output.startswith("Usage" if missing else "cockpit of runs\n")
+    assert "Usage" not in CliRunner().invoke(cli.group, ["tui"]).output
+
+
+def test_without_the_cockpit_it_prints_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stoker.cli.terminal.missing_terminal", lambda: "")
+    monkeypatch.setattr(cli, "entry_points", lambda group: [])
+    assert CliRunner().invoke(cli.group, []).output.startswith("Usage")

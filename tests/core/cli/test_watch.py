@@ -84,3 +84,22 @@ def test_ctrl_c_leaves_the_run_alone(new_run: Any, start: Any) -> None:
     assert "goes on" in errors
     assert "stoker stop" in errors
     assert directory.effective_state() == "preparing"
+
+
+def test_telemetry_is_among_the_lines_with_its_host(invoke: Invoke, new_run: Any) -> None:
+    directory = new_run(state="done", exit_code=0)
+    for path, kinds in (
+        (directory.events_path, "ac"),
+        (directory.telemetry_path / "node-1.jsonl", "bd"),
+    ):
+        path.parent.mkdir(exist_ok=True)
+        lines = [{"v": 1, "t": ord(kind), "attempt": 1, "rank": 0, "kind": kind} for kind in kinds]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"torn')
+    result = invoke(command, "fire", "--json")
+    lines = [json.loads(line) for line in result.output.splitlines()]
+    assert [(line["kind"], line.get("host")) for line in lines] == [
+        ("a", None),
+        ("b", "node-1"),
+        ("c", None),
+        ("d", "node-1"),
+    ]

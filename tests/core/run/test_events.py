@@ -54,6 +54,61 @@ def test_another_tail_goes_on_where_one_has_come_to(path: Path) -> None:
     assert [event["message"] for event in EventTail(path, tail.position).read()] == ["b"]
 
 
+def test_a_tail_reads_no_more_than_it_is_asked_to(path: Path) -> None:
+    path.write_text("".join(f'{{"kind": "note", "message": "{number}"}}\n' for number in range(9)))
+    tail, found, reads = EventTail(path), [], 0
+    while tail.has_more:
+        found += [event["message"] for event in tail.read(50)]
+        reads += 1
+    assert found == [str(number) for number in range(9)]
+    assert reads > 5
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("length", [1, 2, 9])
+def test_a_tail_begins_again_with_a_file_that_is_another(
+    path: Path, in_place: bool, length: int
+) -> None:
+    path.write_text('{"kind": "note", "message": "old"}\n' * 2)
+    tail = EventTail(path)
+    tail.read()
+    if not in_place:
+        path.unlink()
+    path.write_text('{"kind": "note", "message": "new"}\n' * length)
+    assert [event["message"] for event in tail.read()] == ["new"] * length
+    assert tail.restarts == 1
+
+
+def test_lines_that_are_no_events_are_left_out_and_counted(path: Path) -> None:
+    bad = [
+        b"[" * 100_000,
+        b"[1, 2]",
+        b'"kind"',
+        b'{"kind": 1}',
+        b"\xff\x00",
+        b'{"kind": "no',
+        b'{"a": [1',
+        b"2]}",
+    ]
+    good = b'{"kind": "note", "message": "a"}'
+    path.write_bytes(b"\n".join([*bad, good, b"", good, b""]))
+    tail = EventTail(path)
+    assert [event["message"] for event in tail.read()] == ["a", "a"]
+    assert tail.bad_lines == len(bad)
+
+
+def test_zeros_instead_of_lines_do_not_pile_up_in_memory(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(40_000_000)
+    with path.open("ab") as file:
+        file.write(b'\n{"kind": "note", "message": "a"}\n')
+    tail, found = EventTail(path), []
+    while tail.has_more:
+        found += tail.read(1_000_000)
+    assert [event["message"] for event in found] == ["a"]
+    assert tail.bad_lines > 0
+
+
 def test_a_new_attempt_does_not_write_behind_half_a_line(path: Path) -> None:
     path.write_text('{"kind": "step", "ste')
     EventWriter(path, 2, 0).write("resume", step=1)

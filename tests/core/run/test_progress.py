@@ -188,3 +188,62 @@ def test_a_terminal_has_one_live_line_under_what_happened(out: io.StringIO) -> N
     text = out.getvalue()
     assert "[bold]as it is" in text
     assert "step 30/30" in text.rstrip().splitlines()[-1]
+
+
+def rank_line(rank: int, wait: float, number: int, **fields: Any) -> dict[str, Any]:
+    line = {"kind": "rank", "rank": rank, "attempt": 1, "host": "a", "t": float(number), "step": number}
+    return line | {"step_seconds": 1.0, "wait_seconds": wait, "mfu": 0.43, "gpu_index": rank} | fields
+
+
+def gpu_line(index: int, watts: float = 690.0) -> dict[str, Any]:
+    sizes = {"memory_used_bytes": 64_400_000_000, "memory_total_bytes": 85_500_000_000}
+    line = {"kind": "gpu", "rank": 0, "attempt": 1, "host": "a", "t": 0.0, "index": index}
+    return line | sizes | {"utilization_percent": 99, "power_watts": watts, "temperature_celsius": 83}
+
+
+def rounds(count: int) -> list[dict[str, Any]]:
+    """Rank 1 is slow: rank 0 waits for it."""
+    return [rank_line(rank, 0.3 - 0.3 * rank, number) for number in range(count) for rank in (0, 1)]
+
+
+def test_the_rank_that_others_wait_for_is_named_once(view: PlainView, out: io.StringIO) -> None:
+    view.show(rounds(2))
+    assert "slow" not in out.getvalue()
+    view.show(rounds(1))
+    view.show(rounds(4))
+    view.close()
+    slow = [line for line in out.getvalue().splitlines() if "slow" in line]
+    assert slow == ["rank 1 on a is slow: it waits 0 ms a step, the others 0.3 s of 1 s"]
+
+
+def test_ranks_gpus_and_hosts_have_a_line_each_once_a_minute(
+    view: PlainView, out: io.StringIO, clock: Clock
+) -> None:
+    host = {"kind": "host", "rank": 0, "attempt": 1, "host": "a", "t": 0.0, "cpu_percent": 31.0}
+    for _ in range(59):
+        view.show([*rounds(1), gpu_line(0), gpu_line(1, 402.0), gpu_line(2), host])
+        clock.now += 1
+    assert out.getvalue().splitlines() == [
+        "rank 0 on a  step 1 s  waits 0.3 s  MFU 43%  GPU 0  99 %  64.4 GB of 85.5 GB  690 W  83 C",
+        "rank 1 on a  step 1 s  waits 0 s  MFU 43%  GPU 1  99 %  64.4 GB of 85.5 GB  402 W  83 C",
+        "GPU 2  99 %  64.4 GB of 85.5 GB  690 W  83 C on a",
+        "host a  CPU 31 %",
+        "rank 1 on a is slow: it waits 0 ms a step, the others 0.3 s of 1 s",
+    ]
+    view.close()
+    assert out.getvalue().splitlines()[6].endswith("SLOW")
+
+
+def test_a_live_view_names_the_slow_rank(out: io.StringIO) -> None:
+    live = LiveView(out)
+    live.show(rounds(4))
+    live.close()
+    assert "rank 1 on a is slow" in out.getvalue()
+
+
+def test_the_budget_and_the_gradient_norm_are_in_the_line_of_a_step(
+    view: PlainView, out: io.StringIO
+) -> None:
+    cost = {"kind": "cost", "usd": 1.234, "projected_usd": 5.6, "budget_usd": 25.0}
+    view.show([cost, step(10, grad_norm=0.41234)])
+    assert "grad 0.412  1,234 tokens/s  ETA 40 s  $1.23 of about $5.60 (cap $25.00)\n" in out.getvalue()

@@ -61,6 +61,15 @@ def test_a_run_whose_ranks_are_done_is_done(supervise: Supervise, directory: Run
     assert not is_held(directory.lease_path)
 
 
+def test_when_lines_came_is_noted_to_the_last(supervise: Supervise, directory: RunDirectory) -> None:
+    supervise("done,done")
+    notes = read_events(directory.attempt_path(1) / "arrivals.jsonl")
+    sizes: dict[str, int] = {}
+    for note in notes:
+        sizes |= note["bytes"]
+    assert sizes == {str(rank): directory.log_path(1, rank).stat().st_size for rank in (0, 1)}
+
+
 def test_the_first_and_the_last_event_are_the_supervisors(
     supervise: Supervise, directory: RunDirectory
 ) -> None:

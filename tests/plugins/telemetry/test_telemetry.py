@@ -17,7 +17,7 @@ from stoker.run.events import Event, EventWriter, read_events
 from stoker.run.host import host_name
 from stoker.testing import Fit, tiny_fit
 from stoker_plugins.telemetry import Telemetry, TelemetryConfig
-from stoker_plugins.telemetry.gpus import Gpus
+from stoker_plugins.telemetry.gpus import Gpus, find_index
 from stoker_plugins.telemetry.host import Host
 from stoker_plugins.telemetry.pace import Pace
 from stoker_plugins.telemetry.sampler import Sampler
@@ -149,6 +149,10 @@ def nvmlDeviceGetPowerUsage(index):
     if index == 1: raise NVMLError("Not Supported")
     return 312_500
 def nvmlDeviceGetTemperature(index, sensor): return 61
+def nvmlDeviceGetHandleByUUID(uuid):
+    if uuid != "GPU-0b": raise NVMLError("Not Found")
+    return 1
+def nvmlDeviceGetIndex(index): return index
 """
 """A driver with two GPUs, of which the second cannot say its power. Used where there is none."""
 
@@ -174,6 +178,25 @@ def test_gpus_of_a_fake_driver_are_sampled_and_what_one_cannot_say_is_null(fake_
     }
     assert second["power_watts"] is None
     assert second["temperature_celsius"] == 61
+
+
+def test_a_rank_says_which_gpu_it_has_as_the_driver_counts_them(fake_gpus: None, tmp_path: Path) -> None:
+    assert find_index("GPU-0b") == 1
+    assert find_index("MIG-0c") is None
+    pace = Pace(
+        EventWriter(tmp_path / "host.jsonl", 1, 0),
+        0.0,
+        flops_per_token=None,
+        peak_flops=None,
+        gpu_index=find_index("GPU-0b"),
+    )
+    pace.note([{"step": 1, "step_seconds": 0.5, "tokens_per_second": 40_000.0}])
+    (sample,) = read_events(tmp_path / "host.jsonl")
+    assert sample["gpu_index"] == 1
+
+
+def test_a_rank_on_a_cpu_has_no_gpu(fit: Fit) -> None:
+    assert of_kind(samples_of(fit.directory), "rank")[0]["gpu_index"] is None
 
 
 def test_the_lines_of_two_ranks_are_whole_and_one_of_them_samples_the_host(
