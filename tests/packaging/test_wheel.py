@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SHEETS = sorted(str(path.relative_to(ROOT / "tui")) for path in (ROOT / "tui").glob("**/*.tcss"))
 RECIPES = sorted(path.name for path in (ROOT / "recipes").glob("*.toml"))
 TEMPLATES = sorted(
     str(path.relative_to(ROOT / root))
@@ -22,9 +23,12 @@ def names(wheel: Path) -> set[str]:
     return set(zipfile.ZipFile(wheel).namelist())
 
 
-def test_it_holds_both_packages_their_types_the_recipes_and_the_licence(wheel):
+def test_it_holds_all_packages_their_types_the_recipes_and_the_licence(wheel):
     found = names(wheel)
-    assert {"stoker/py.typed", "stoker_plugins/py.typed", "stoker/train/loop.py"} <= found
+    assert {f"{name}/py.typed" for name in ("stoker", "stoker_plugins", "stoker_tui")} <= found
+    assert {"stoker/train/loop.py", "stoker_tui/app.py"} <= found
+    assert SHEETS
+    assert set(SHEETS) <= found
     assert {f"stoker/recipes/{name}" for name in RECIPES} <= found
     assert {"stoker/scaffold/templates/full.toml", "stoker_plugins/lora/templates/lora.toml"} <= found
     assert set(TEMPLATES) <= found
@@ -34,7 +38,7 @@ def test_it_holds_both_packages_their_types_the_recipes_and_the_licence(wheel):
 def test_it_holds_nothing_else(wheel):
     roots = {name.split("/")[0] for name in names(wheel)}
     [metadata] = [root for root in roots if root.endswith(".dist-info")]
-    assert roots == {"stoker", "stoker_plugins", metadata}
+    assert roots == {"stoker", "stoker_plugins", "stoker_tui", metadata}
 
 
 def test_a_source_distribution_builds_the_same_wheel(wheel, build, tmp_path):
@@ -75,3 +79,11 @@ def test_plugins_are_listed_without_torch(base_environment):
     assert result.returncode == 0, result.stderr
     for name in ("demo", "early_stopping", "freeze", "lora"):
         assert name in result.stdout
+
+
+def test_the_cockpit_is_a_command_of_it(base_environment):
+    assert "Compose, start and watch runs" in base_environment.run("stoker", "tui", "--help").stdout
+    result = base_environment.run("stoker", "tui")
+    assert (result.returncode, result.stdout) == (0, "There are no runs in runs.\n"), result.stderr
+    code = "import stoker_tui.app, sys; sys.exit('numpy' in sys.modules)"
+    assert base_environment.run("python", "-c", code).returncode == 0

@@ -19,6 +19,8 @@ from stoker.errors import ExitCode, PluginError, StokerError
 from stoker.version import __version__
 
 ENTRY_POINT_GROUP = "stoker.commands"
+COCKPIT = "tui"
+"""The command that `stoker` alone on a terminal stands for, where something brings it."""
 
 
 class _Entry(NamedTuple):
@@ -133,9 +135,24 @@ def _load_foreign(point: EntryPoint) -> click.Command:
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
 def group(context: click.Context) -> None:
-    """Train language models on one GPU or many, from recipes."""
-    if context.invoked_subcommand is None:
+    """Train language models on one GPU or many, from recipes.
+
+    Alone, on a terminal, `stoker` opens the cockpit.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    cockpit = _cockpit(context)
+    if cockpit is None:
         click.echo(context.get_help())
+    else:
+        context.invoke(cockpit)
+
+
+def _cockpit(context: click.Context) -> click.Command | None:
+    """What opens the cockpit; None where it is not installed, or there is no terminal to draw on."""
+    from stoker.cli.terminal import missing_terminal
+
+    return None if missing_terminal() else group.get_command(context, COCKPIT)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,6 +16,9 @@ import pytest
 from stoker import Plugin, hookimpl, registry
 from stoker.cli import invoke
 from stoker.cli.report import MAX_LINES, WIDTH
+from stoker.recipe.data_checks import DataInspector
+from stoker.recipe.loading import inspect_recipe
+from stoker_tui.models.compose.document import Document
 
 GOOD = """\
 [run]
@@ -1006,6 +1009,38 @@ def test_a_mistake_is_told(
     code = ended.value.code
     assert isinstance(code, int)
     verify(case, code, printed.out, printed.err, expected_line(case, tmp_path))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.title)
+def test_a_fix_mends_the_mistake(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    prepare(case, tmp_path)
+    path = Path("recipe.toml")
+    _, problems = inspect_recipe(path, case.overrides, DataInspector())
+    # Two cases make one mistake some hundred times.
+    for problem in [problem for problem in problems if problem.fix is not None][:20]:
+        assert problem.fix is not None
+        document = Document.open(path, case.overrides)
+        before = document.text
+        document.apply(problem.fix.as_dict())
+        _, left = inspect_recipe(path, case.overrides, DataInspector(), text=document.text)
+        told = [(each.key, each.message) for each in left]
+        assert (problem.key, problem.message) not in told, (problem.fix.title, document.text)
+        assert document.undo() == problem.fix.as_dict()["title"]
+        assert document.text == before
+
+
+def test_most_mistakes_have_a_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fixable = 0
+    for number, case in enumerate(CASES):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        prepare(case, folder)
+        monkeypatch.chdir(folder)
+        _, problems = inspect_recipe(Path("recipe.toml"), case.overrides, DataInspector())
+        fixable += any(problem.fix is not None for problem in problems)
+    assert fixable >= len(CASES) // 3
 
 
 @pytest.mark.parametrize("case", [TYPOS[0], SYNTAX[0], FILES[1]], ids=lambda case: case.title)

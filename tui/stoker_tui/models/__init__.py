@@ -1,0 +1,1 @@
+"""What screens show and do, without Textual: typed, and tested by themselves."""
