@@ -41,6 +41,7 @@ help:
 	@echo 'make test        lint, types, import contracts, tests (at most 20 minutes on 2 cores)'
 	@echo 'make test-slow   the proofs that take longer'
 	@echo 'make bench       measure start-up, data, the loop, memory, and what the guide claims (40 minutes)'
+	@echo 'make screens     draw the pictures of the cockpit from real runs, list its keys'
 	@echo 'make format      let ruff rewrite the code'
 	@echo 'make clean       remove .venv and caches; runs/ stays'
 
@@ -80,8 +81,14 @@ test-slow: $(TEST_STAMP) extensions
 
 .PHONY: bench
 bench: $(TEST_STAMP)
-	@set -e; for name in startup data loop checkpoint memory claims plan plan_time plan_memory telemetry; do \
+	@set -e; for name in startup data loop checkpoint memory claims plan plan_time plan_memory telemetry tui; do \
 		echo "==> benchmarks/$$name.py"; $(BIN)/python "benchmarks/$$name.py"; done
+
+.PHONY: screens
+screens: $(TEST_STAMP)
+	@echo '==> docs/screens (two real runs, about a minute)'
+	@$(BIN)/python docs/write_screens.py
+	@$(BIN)/python docs/write_keys.py
 
 .PHONY: format
 format: $(TEST_STAMP)
