@@ -30,6 +30,12 @@ learning_rate = 1e-3
 
 
 @pytest.fixture
+def good() -> str:
+    """The text of a recipe that is right."""
+    return GOOD
+
+
+@pytest.fixture
 def write_recipe(tmp_path: Path) -> Callable[..., Path]:
     """`write_recipe(text)` or `write_recipe(name=..., replace={old: new})`: a file in `tmp_path`."""
 
