@@ -73,6 +73,11 @@ class Run:
     """What signals have asked of this rank; known from the start of a run that trains."""
 
     @property
+    def micro_batch_size(self) -> int:
+        """Rows of a micro-batch."""
+        return self.recipe.train.micro_batch_size
+
+    @property
     def is_training(self) -> bool:
         """False where a model is built to be exported: there is no engine then."""
         return hasattr(self, "engine")

@@ -48,7 +48,7 @@ class Evaluator:
     def _mean_loss(self, index: TokenIndex) -> float | None:
         state = self.state
         run = state.run
-        size = run.recipe.train.micro_batch_size
+        size = run.micro_batch_size
         plan = plan_rows(state.step, range(len(index)), index, size, run.rank, run.world_size)
         progress = Progress(run, "evaluating", len(plan.micro_batches), "batches")
         totals = torch.zeros(2, device=state.engine.device)

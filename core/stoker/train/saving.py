@@ -383,7 +383,7 @@ def make_manifest(state: State) -> Manifest:
         metrics={name: value for name, value in state.metrics.items() if math.isfinite(value)},
         recipe_fingerprint=run.recipe.fingerprint(),
         data=run.data_digests,
-        micro_batch_size=run.recipe.train.micro_batch_size,
+        micro_batch_size=run.micro_batch_size,
         world_size=run.world_size,
         plugins=run.hooks.save_state(),
         engine=state.engine.save_state(),

@@ -77,5 +77,6 @@ class State:
     def plan(self, step: int, rank: int) -> StepPlan:
         """What a rank does in a step, past or to come: a pure function of the two."""
         run, batch = self.run, batch_of(step, self.skips)
-        size = run.recipe.train.micro_batch_size
-        return plan_step(self.order, run.index, step, size, rank, run.world_size, batch=batch)
+        return plan_step(
+            self.order, run.index, step, run.micro_batch_size, rank, run.world_size, batch=batch
+        )

@@ -85,7 +85,7 @@ class ZeroEngine(GuardedEngine):
         self.settings = deepspeed_settings(
             self.config,
             self.regime,
-            micro_batch_size=self.run.recipe.train.micro_batch_size,
+            micro_batch_size=self.run.micro_batch_size,
             largest_part_elements=-(-largest // self.world_size),
             swap_folder=self.swap_folder,
         )
