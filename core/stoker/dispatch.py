@@ -57,10 +57,14 @@ class Implementation:
     hook: str
     function: Callable[..., Any]
     arguments: tuple[str, ...]
+    takes_all: bool
+    """Whether it asks for each argument of the hook: the dictionary then needs no copy."""
 
     def __call__(self, available: Mapping[str, Any]) -> Any:
         """Call with the arguments the implementation asked for; name plugin and hook on a raise."""
         try:
+            if self.takes_all:
+                return self.function(**available)
             return self.function(**{name: available[name] for name in self.arguments})
         except StokerError:
             raise
@@ -88,11 +92,13 @@ class Hooks:
 
     def _resolve(self, hook: str) -> list[Implementation]:
         found = []
+        specified = set(inspect.signature(getattr(hookspecs, hook)).parameters)
         for name, plugin in self.plugins.items():
             function = getattr(plugin, hook, None)
             if function is not None and hasattr(function, "stoker_impl"):
                 arguments = tuple(inspect.signature(function).parameters)
-                found.append(Implementation(plugin, name, hook, function, arguments))
+                takes_all = specified == set(arguments)
+                found.append(Implementation(plugin, name, hook, function, arguments, takes_all))
         return found
 
     def implementing(self, hook: str) -> list[str]:
@@ -101,7 +107,7 @@ class Hooks:
 
     def _call_all(self, hook: str, arguments: Mapping[str, Any]) -> list[tuple[str, Any]]:
         results = []
-        for implementation in list(self._implementations[hook]):
+        for implementation in self._implementations[hook]:
             try:
                 results.append((implementation.plugin_name, implementation(arguments)))
             except Exception as error:
@@ -112,8 +118,11 @@ class Hooks:
 
     def _leave_out(self, plugin_name: str, hook: str, error: Exception) -> None:
         self._left_out.add(plugin_name)
-        for implementations in self._implementations.values():
-            implementations[:] = [i for i in implementations if i.plugin_name != plugin_name]
+        # New lists: whoever walks through an old one is not disturbed.
+        self._implementations = {
+            name: [i for i in implementations if i.plugin_name != plugin_name]
+            for name, implementations in self._implementations.items()
+        }
         self.report(
             f"plugin {plugin_name!r} raised in {hook} and is left out of the rest of this run: "
             f"{type(error).__name__}: {error}"
@@ -135,6 +144,8 @@ class Hooks:
 
     def collect(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
         """All results that are not None, each with the name of the plugin that gave it."""
+        if not self._implementations[hook]:
+            return []
         results = self._call_all(hook, arguments)
         return [(name, result) for name, result in results if result is not None]
 

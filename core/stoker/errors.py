@@ -77,6 +77,12 @@ class MissingRequirementError(StokerError):
     exit_code = ExitCode.ENVIRONMENT
 
 
+class DoesNotFitError(StokerError):
+    """A rank needs more memory than there is; the hint names what fits instead."""
+
+    exit_code = ExitCode.DOES_NOT_FIT
+
+
 class OverBudgetError(StokerError):
     """The run has used up what it may spend; what was trained has been saved."""
 

@@ -36,7 +36,9 @@ order it saw with this block, line by line.
     make_loss(run)
     make_schedule(run)
     make_collator(run)                          how rows of a micro-batch become tensors
+    make_batching(run)                          how rows of a step become micro-batches
                                                 plugin.load_state(state), when resuming
+    collect_estimates(situation)                again: for the work of a token, which MFU and HFU need
     on_train_start(state)
     a first checkpoint, as below, unless the run goes on from one
     on_evaluate_start(state)                    once before the first step
@@ -110,7 +112,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from stoker.checkpoint.finding import Checkpoint
-    from stoker.data.batches import Collator
+    from stoker.data.batches import Batching, Collator
     from stoker.data.index import TokenIndex
     from stoker.data.order import Order
     from stoker.data.sources import PluginSource
@@ -298,6 +300,16 @@ def make_collator(run: Run) -> Collator | None:
 
     Called in a background thread for training steps, and for evaluations. Rows that share a row of
     the batch are told apart by `Batch.documents`.
+    """
+
+
+@hookspec
+def make_batching(run: Run) -> Batching | None:
+    """Return how rows become micro-batches. Default: sorted by length, `run.micro_batch_size` at a time.
+
+    A callable (rows, lengths of all rows of the index, world_size) -> micro-batches of all ranks, the
+    largest first; a pure function, asked for training steps and for evaluations. The core gives
+    micro-batch i to rank i % world_size, and ranks that would have one less an empty one.
     """
 
 

@@ -58,6 +58,7 @@ FILES = {
     "logs/attempt-*/arrivals.jsonl": "arrivals",
     "logs/attempt-*/rank-*.outcome.json": "outcome",
     "logs/attempt-*/rank-*.stack": None,
+    "profile/rank-*-steps-*": None,
     "logs/attempt-*/rank-*.beat": None,
     "logs/attempt-*/trackers.log": None,
     "logs/supervisor.log": None,
@@ -123,7 +124,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_recipe(home)
     text = (home / "tiny.toml").read_text()
     # Their events and files are those that no other plugin and no core writes.
-    more = "[plugins.memory]\nat_step = 1\n[plugins.cost]\nusd_per_gpu_hour = 2.5\n[plugins.telemetry]\n"
+    more = "[plugins.memory]\nat_step = 1\n[plugins.profile]\nsteps = '1'\n"
+    more += "[plugins.cost]\nusd_per_gpu_hour = 2.5\n[plugins.telemetry]\n"
     (home / "tiny.toml").write_text(f"{text}\n{more}interval_seconds = 0.2\n")
     (home / "wrong.toml").write_text(text.replace("learning_rate", "learning_rte"))
     return home
@@ -216,7 +218,9 @@ def test_every_file_of_a_run_is_documented_and_keeps_to_its_schema(history: Hist
     # Ranks that print nothing arrive nowhere.
     elsewhere |= {"logs/attempt-*/arrivals.jsonl"}
     # Their libraries take seconds to import; tests of the plugin look at these.
-    assert unseen <= elsewhere | {"trackers/*", "logs/attempt-*/trackers.log"}
+    elsewhere |= {"trackers/*", "logs/attempt-*/trackers.log"}
+    # Traces take seconds and megabytes.
+    assert unseen <= elsewhere | {"profile/rank-*-steps-*"}
 
 
 def test_the_run_has_shown_every_kind_of_event_but_two(history: History) -> None:

@@ -13,15 +13,11 @@ from stoker.dispatch import HOOK_NAMES
 from stoker.testing import tiny_fit
 
 NOT_IN_A_FIT = {
-    "collect_problems",
-    "collect_estimates",
-    "describe_model",
-    "make_tariff",
     "make_model_files",
     "on_exception",
     "export_model",
 }
-"""Called by other commands, for other paths, or instead of the rest; each is tested in its place."""
+"""Called for other paths, by other commands, or instead of the rest; each is tested in its place."""
 
 EVERYWHERE = {"save_state", "collect_notices", "collect_limits"}
 """Asked for at many places; the block names the first of them."""
@@ -38,12 +34,12 @@ class Line:
 
 
 def timeline() -> Line:
-    """The block between the markers as a tree."""
+    """The block as a tree, from where ranks begin."""
     documentation = hookspecs.__doc__ or ""
     block = documentation.split(".. timeline-start")[1].split(".. timeline-end")[0]
     root = Line(-1, "", None)
     stack = [root]
-    for text in block.split("::\n", 1)[1].splitlines():
+    for text in block.split("# on every rank", 1)[1].splitlines()[1:]:
         words = text.strip()
         # Text on the right, and comments, explain; they are not calls.
         if not words or words.startswith("#") or len(text) - len(text.lstrip()) > 40:

@@ -27,6 +27,8 @@ def requirements() -> list[Requirement]:
 
 ONLY_BESIDE_CUDA = {"flash-attn"}
 """Extra and distribution that no machine without a CUDA toolkit can build."""
+NOT_IN_ALL = ONLY_BESIDE_CUDA | {"liger"}
+"""Extras that do nothing without a CUDA GPU."""
 
 
 @pytest.mark.parametrize(
@@ -49,4 +51,4 @@ def test_every_plugin_package_has_an_entry_point_and_the_other_way_round():
 def test_everything_is_installed_by_the_extra_all():
     [everything] = map(Requirement, PROJECT["optional-dependencies"]["all"])
     extras = set(PROJECT["optional-dependencies"])
-    assert everything.extras == extras - {"all", "dev"} - ONLY_BESIDE_CUDA
+    assert everything.extras == extras - {"all", "dev"} - NOT_IN_ALL

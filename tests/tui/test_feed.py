@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stoker.run.directory import RunDirectory
+from stoker.run.events import EventWriter
 from stoker_tui.models.feed import RunFeed
 
 
@@ -117,6 +118,18 @@ def test_mfu_is_known_for_every_step_of_an_attempt_with_telemetry(written, tmp_p
     assert feed.steps.latest("mfu") == pytest.approx(
         0.43 / 70_000 * feed.steps.latest("tokens_per_second"), rel=1e-5
     )
+
+
+def test_supervised_tokens_a_second_are_those_of_the_latest_step(written, tmp_path):
+    directory = written.write_run(tmp_path, "run", steps=30, total=30)
+    feed = feed_of(directory)
+    expected = 120_000 / feed.steps.latest("step_seconds")
+    assert feed.supervised_per_second == pytest.approx(expected, rel=1e-5)
+    events = EventWriter(directory.events_path, 2, 0)
+    events.write("step", step=21, supervised_tokens=21 * 120_000, step_seconds=1.0)
+    events.close()
+    feed.read()
+    assert feed.supervised_per_second is None  # nothing is known of the step before it
 
 
 def test_cost_comes_from_events_and_goes_on_in_the_ledger(written, tmp_path):

@@ -44,15 +44,15 @@ def find_neighbours(recipe: Recipe, plan: Plan, target: Target, *, gpus: int | N
     if gpus is None:
         question = replace(question, counts=_counts(target))
     near = [each for each in compare(question, classes).candidates if _is_near(each, plan)]
-    baseline = _baseline(question, recipe, plan)
+    baseline = _baseline(question, plan)
     if plan.fits:
         cheaper = [each for each in near if _is_less(each.usd, baseline.usd)]
         faster = [each for each in near if _is_less(each.hours, baseline.hours)]
     else:
         cheaper, faster = [each for each in near if each.usd is not None], near
     return {
-        "cheaper": _described(min(cheaper, key=by_cost, default=None), recipe, plan, baseline),
-        "faster": _described(min(faster, key=by_time, default=None), recipe, plan, baseline),
+        "cheaper": _described(min(cheaper, key=by_cost, default=None), plan, baseline),
+        "faster": _described(min(faster, key=by_time, default=None), plan, baseline),
         "steps": plan.steps or UNKNOWN_STEPS,
     }
 
@@ -64,8 +64,8 @@ def _counts(target: Target) -> tuple[int, ...]:
     return tuple(count for count in (target.gpus // 2, target.gpus, target.gpus * 2) if count)
 
 
-def _baseline(question: Question, recipe: Recipe, plan: Plan) -> _Baseline:
-    rows = recipe.train.micro_batch_size
+def _baseline(question: Question, plan: Plan) -> _Baseline:
+    rows = plan.micro_batch_rows
     prices = prices_of(question, plan.target.gpu)
     time, cost = time_and_cost(question, plan.situation, plan.facts, rows, prices)
     spans = (cost.on_demand_usd, cost.spot_usd) if cost else ()
@@ -87,23 +87,21 @@ def _differences(candidate: Candidate, plan: Plan) -> list[str]:
     return found
 
 
-def _described(
-    candidate: Candidate | None, recipe: Recipe, plan: Plan, baseline: _Baseline
-) -> dict[str, Any] | None:
+def _described(candidate: Candidate | None, plan: Plan, baseline: _Baseline) -> dict[str, Any] | None:
     if candidate is None:
         return None
     return {
         **candidate_as_dict(candidate),
-        "words": ", ".join(_words(candidate, recipe, plan)),
+        "words": ", ".join(_words(candidate, plan)),
         "saves_usd": _saved(candidate.usd, baseline.usd) if plan.fits else None,
         "saves_hours": _saved(candidate.hours, baseline.hours) if plan.fits else None,
     }
 
 
-def _words(candidate: Candidate, recipe: Recipe, plan: Plan) -> Iterable[str]:
+def _words(candidate: Candidate, plan: Plan) -> Iterable[str]:
     yield from _differences(candidate, plan)
     rows = candidate.micro_batch_rows
-    if rows != recipe.train.micro_batch_size:
+    if rows != plan.micro_batch_rows:
         yield f"{rows} {'row' if rows == 1 else 'rows'} at once"
 
 

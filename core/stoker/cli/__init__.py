@@ -6,6 +6,7 @@ Commands of other distributions come through the entry-point group `stoker.comma
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -159,6 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code. Entry point of the console script."""
     # Imports make a hundred thousand objects that stay; looking through them costs 5 % of `check`.
     gc.set_threshold(50_000, 20, 20)
+    # Pydantic would import whatever is installed as a plugin of its own, and read the metadata of
+    # every distribution for it. No recipe has named those.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(invoke(arguments))
 
 

@@ -20,6 +20,7 @@ from stoker.run.lines import clean, format_number, format_seconds, format_usd
 from stoker.run.record import RunRecord
 from stoker.run.skips import describe_skips, read_skips
 from stoker.run.telemetry import TelemetryView, read_latest
+from stoker.run.throughput import Throughput, throughput_of
 from stoker.run.watching import relative
 
 _SHOWN_EVALUATIONS = 10
@@ -34,28 +35,32 @@ def command(run: str, run_dir: Path, as_json: bool) -> None:
 
     directory = find_run(run, run_dir)
     record = read_effective(directory)
-    facts = gather(directory)
+    events, latest = read_events(directory.events_path), read_latest(directory.telemetry_path)
+    speed = throughput_of(events)
+    facts = gather(directory, events, speed, latest)
     if as_json:
         print_json({"run": as_dict(directory, record), **facts})
         return
-    samples = _about_ranks(read_latest(directory.telemetry_path))
+    samples = [*_about_speed(speed), *_about_ranks(latest)]
     for name, value in (*_about(directory, record), *_about_training(facts), *samples):
         click.echo(f"{name:<12} {value}")
 
 
-def gather(directory: RunDirectory) -> dict[str, Any]:
+def gather(
+    directory: RunDirectory, events: Sequence[Event], speed: Throughput | None, latest: TelemetryView
+) -> dict[str, Any]:
     """The latest step, all evaluations, names of checkpoints, cost, plan against actual, telemetry."""
-    events = read_events(directory.events_path)
     steps = list(latest_by_step(events).values())
     folder = directory.checkpoints_path
     checkpoints = sorted(path.name for path in folder.glob("step-*")) if folder.is_dir() else []
     return {
         "last_step": steps[-1] if steps else None,
+        "throughput": asdict(speed) if speed else None,
         "evaluations": list(latest_by_step(events, "evaluate").values()),
         "checkpoints": checkpoints,
         "cost": _gather_cost(directory, events),
         "plan": gather_plan(directory),
-        "telemetry": _gather_telemetry(read_latest(directory.telemetry_path)),
+        "telemetry": _gather_telemetry(latest),
     }
 
 
@@ -131,6 +136,11 @@ def _about_training(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if facts["checkpoints"]:
         lines.append(("checkpoints", ", ".join(facts["checkpoints"])))
     return lines
+
+
+def _about_speed(speed: Throughput | None) -> list[tuple[str, str]]:
+    lines = speed.lines() if speed else []
+    return [("" if number else "speed", line) for number, line in enumerate(lines)]
 
 
 def _about_ranks(latest: TelemetryView) -> list[tuple[str, str]]:

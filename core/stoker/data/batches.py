@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Batch",
+    "Batching",
     "Collator",
     "Documents",
     "Prefetcher",
@@ -29,7 +30,8 @@ __all__ = [
     "StepPlan",
     "collate",
     "collate_plan",
-    "micro_batches",
+    "cut_by_length",
+    "deal",
     "plan_rows",
     "plan_step",
 ]
@@ -143,26 +145,43 @@ class Step:
     batches: list[Batch]
 
 
-def micro_batches(
-    rows: Sequence[int],
-    lengths: NDArray[np.integer],
-    micro_batch_size: int,
-    rank: int,
-    world_size: int,
-) -> list[list[int]]:
-    """The micro-batches of one rank: longest rows first, dealt by index, equally many on each rank.
+class Batching(Protocol):
+    """Cuts rows into the micro-batches of all ranks together, the largest first.
 
-    `lengths` holds the length of every row of the index. Rows are sorted by length, which saves
-    padding and makes the largest allocation the first. Micro-batch i goes to rank i % world_size,
-    so at equal micro-batch size its rows do not depend on the number of ranks. Ranks that would
-    have one less get an empty one.
+    `lengths` holds the length of every row of the index. A pure function, the same on all ranks; every
+    row of `rows` is in one micro-batch, as often as it is in `rows`.
     """
-    if micro_batch_size < 1 or not 0 <= rank < world_size:
-        raise ValueError(f"micro_batch_size {micro_batch_size}, rank {rank} of {world_size}")
-    ordered = sorted(rows, key=lambda row: -int(lengths[row]))
-    cut = [ordered[i : i + micro_batch_size] for i in range(0, len(ordered), micro_batch_size)]
-    own = cut[rank::world_size]
-    rounds = -(-len(cut) // world_size)
+
+    def __call__(
+        self, rows: Sequence[int], lengths: NDArray[np.integer], world_size: int
+    ) -> list[list[int]]: ...
+
+
+def cut_by_length(micro_batch_size: int) -> Batching:
+    """The default: rows sorted by length, `micro_batch_size` at a time.
+
+    Sorting saves padding and makes the largest allocation the first. The micro-batches do not depend
+    on the number of ranks.
+    """
+    if micro_batch_size < 1:
+        raise ValueError(f"micro_batch_size {micro_batch_size}")
+
+    def cut(rows: Sequence[int], lengths: NDArray[np.integer], world_size: int = 1) -> list[list[int]]:
+        ordered = sorted(rows, key=lambda row: -int(lengths[row]))
+        return [ordered[i : i + micro_batch_size] for i in range(0, len(ordered), micro_batch_size)]
+
+    return cut
+
+
+def deal(micro_batches: Sequence[list[int]], rank: int, world_size: int) -> list[list[int]]:
+    """Those of one rank: micro-batch i goes to rank i % world_size.
+
+    [] stands for an empty one, where a rank would have one less.
+    """
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank {rank} of {world_size}")
+    own = list(micro_batches[rank::world_size])
+    rounds = -(-len(micro_batches) // world_size)
     return own + [[]] * (rounds - len(own))
 
 
@@ -170,12 +189,12 @@ def plan_rows(
     step: int,
     rows: Sequence[int],
     index: TokenIndex,
-    micro_batch_size: int,
+    batching: Batching,
     rank: int = 0,
     world_size: int = 1,
 ) -> StepPlan:
     """What `rank` does with these rows of `index`. Serves training steps and evaluations."""
-    own = micro_batches(rows, index.lengths, micro_batch_size, rank, world_size)
+    own = deal(batching(rows, index.lengths, world_size), rank, world_size)
     chosen = np.asarray(rows, dtype=np.int64)
     return StepPlan(
         step=step,
@@ -191,7 +210,7 @@ def plan_step(
     order: Order,
     index: TokenIndex,
     step: int,
-    micro_batch_size: int,
+    batching: Batching,
     rank: int = 0,
     world_size: int = 1,
     *,
@@ -202,7 +221,7 @@ def plan_step(
     `batch`: which of the order's batches the step takes; the one of its own number by default.
     """
     rows = order.rows(step if batch is None else batch)
-    return plan_rows(step, rows, index, micro_batch_size, rank, world_size)
+    return plan_rows(step, rows, index, batching, rank, world_size)
 
 
 def collate(index: TokenIndex, rows: Sequence[int], micro_batch: int = 0, *, pad_id: int = 0) -> Batch:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from stoker.data.epochs import num_steps, repeats_and_extra
 
 if TYPE_CHECKING:
+    from stoker.recipe.model import Recipe
     from stoker.recipe.schema import TrainTable
 
 Integers = NDArray[np.int64]
@@ -154,6 +155,12 @@ class KeyedOrder:
             key = derive_key(self.seed, f"extra rows of source {number}", turn)
             rows[rounds == turn] = permute(positions[rounds == turn] % num_rows, num_rows, key)
         return rows
+
+
+def default_order(recipe: Recipe, source_sizes: Sequence[int]) -> KeyedOrder:
+    """The order of a recipe where no plugin makes another. `source_sizes`: rows of each source."""
+    weights = [source.weight for source in recipe.data.train]
+    return KeyedOrder(source_sizes, recipe.train.batch_size, recipe.run.seed, weights)
 
 
 def total_steps(train: TrainTable, order: Order) -> int:

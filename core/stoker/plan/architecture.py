@@ -52,6 +52,16 @@ class Architecture:
     dropouts: Mapping[str, float] = field(default_factory=dict)
     """Probabilities that are not 0, by where dropout is."""
 
+    @property
+    def scales_logits(self) -> bool:
+        """Whether the model multiplies or divides what its head gives."""
+        return bool(self.family.logits_scale) and self.config.get(self.family.logits_scale, 1.0) != 1.0
+
+    @property
+    def changes_logits(self) -> bool:
+        """Whether it does anything with what its head gives."""
+        return self.family.logit_softcap or self.scales_logits
+
     @cached_property
     def num_parameters(self) -> int:
         """Elements of all parameters."""

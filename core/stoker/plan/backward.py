@@ -26,6 +26,8 @@ class Backward:
         self.bytes: list[float] = []
         self.gradient: dict[int, int] = {}
         """Value's identity -> its gradient's memory."""
+        self.waiting = 0.0
+        """Gradients that there are when something saved is first asked for."""
         self.most = Peak()
         self.most_alone = Peak()
 
@@ -34,10 +36,13 @@ class Backward:
         if output.needs_grad:
             self.gradient[id(output)] = self._allocate(self.tape.gradient_bytes(output))
         self._look(0.0)
+        asked = False
         for node in reversed(self.tape.nodes):
             memories = [self.gradient.pop(id(v)) for v in node.outputs if id(v) in self.gradient]
             if not memories:
                 continue
+            if node.saved and not asked:
+                asked, self.waiting = True, self.flying
             given = self._give(node, memories[0])
             self._look(node.backward_bytes + node.parameter_gradient)
             for memory in memories:

@@ -132,11 +132,13 @@ class _Shapes:
         return Situation(
             architecture=question.architecture,
             precision=question.precision,
-            micro_batch=question.micro_batch(rows),
+            micro_batch=question.micro_batch(rows, self._ranks),
             gpu=gpu,
             ranks=self._ranks,
             nodes=self._nodes,
-            accumulation=question.batch_size // (rows * self._ranks),
+            accumulation=question.accumulation(rows, self._ranks)
+            if question.accumulation
+            else question.batch_size // (rows * self._ranks),
         )
 
     def _facts_of(self, strategy: Strategy, situation: Situation) -> Facts:
@@ -180,8 +182,12 @@ def time_and_cost(
     question: Question, situation: Situation, facts: Facts, rows: int, prices: Prices
 ) -> tuple[TimeEstimate, CostEstimate | None]:
     """Of the question's run in a situation with so many rows at once; no dollars without prices."""
-    evaluated = math.ceil(question.evaluation_rows / (rows * situation.ranks))
-    mean = question.mean_micro_batch(rows) if question.mean_micro_batch else None
+    packed = question.batch_size / situation.accumulation
+    evaluated = math.ceil(
+        question.evaluation_rows / (packed if facts.packed else rows * situation.ranks)
+    )
+    means = question.mean_micro_batch
+    mean = means(rows, situation.ranks) if means else None
     load = replace(question.load, micro_batch=mean, evaluation_micro_batches=evaluated)
     time = estimate_time(situation, facts, load)
     if question.prices is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stoker.plan.gathering import Gathering
@@ -64,7 +65,13 @@ class Estimator:
             method=method,
             checkpointing=facts.checkpointing,
             attention=facts.attention,
-            arithmetic=Arithmetic(situation.compute_bytes, autocasts, gradient, self.on_cpu),
+            arithmetic=Arithmetic(
+                situation.compute_bytes,
+                autocasts,
+                gradient,
+                self.on_cpu,
+                scales_loss=situation.precision == "fp16_mixed",
+            ),
             packed=facts.packed,
             compiled=facts.compiled != "no",
             loss=facts.loss,
@@ -113,8 +120,8 @@ class Estimator:
         passes, all_gradients = self.passes, self._device_gradients()
         before = self._gradients_before(all_gradients)
         return {
-            "forward": self._moment(passes.forward, before),
-            "loss": self._moment(passes.loss, before),
+            "forward": self._moment(self._ahead(passes.forward, before), before),
+            "loss": self._moment(self._ahead(passes.loss, before), before),
             "backward": self._backward(all_gradients, before),
             "update": self._update(all_gradients),
         }
@@ -130,6 +137,14 @@ class Estimator:
             return all_gradients if self.sharding.casts else float(self.inventory.trained * item)
         always = self.sharding.gradients_live == "always"
         return all_gradients if always or accumulates else 0.0
+
+    def _ahead(self, moment: Moment, before: float) -> Moment:
+        """Gradients that the forward makes are the kept ones only where there are none yet."""
+        peak = moment.peak
+        if not (before or self._gathers):
+            return moment
+        saved = replace(peak, saved=peak.saved + peak.gradients, gradients=0.0)
+        return moment._replace(peak=saved)
 
     def _moment(self, moment: Moment, gradients: float) -> dict[str, float]:
         peak = moment.peak

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from stoker.plan.attained import attained
 from stoker.plan.flops import count_work
+from stoker.plan.head_chunks import chunk_length
 from stoker.plan.inventory import Inventory, Method, take_inventory
 from stoker.plan.time import PARTS
 
@@ -96,10 +97,13 @@ def _passes(plan: Plan) -> Iterator[Formula]:
         "torch's derivatives.yaml, operation by operation",
     )
     logits = memory.per_component["logits"]
-    per_logit = logits / (batch.supervised * architecture.vocab_size)
+    at_once = batch.supervised
+    if not architecture.changes_logits:
+        at_once = min(at_once, chunk_length(architecture.vocab_size))
+    per_logit = logits / (at_once * architecture.vocab_size)
     yield _bytes(
         "logits",
-        f"{batch.supervised:,} supervised x {architecture.vocab_size:,} in the vocabulary x "
+        f"{at_once:,} supervised at a time x {architecture.vocab_size:,} in the vocabulary x "
         f"{per_logit:.3g} B at the {memory.peak_moment}",
         logits,
     )

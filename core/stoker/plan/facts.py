@@ -168,6 +168,8 @@ class Facts:
     repeats_keys: bool = False
     """Keys and values are copied for every query head that shares them."""
     packed: bool = False
+    packed_tokens: int | None = None
+    """Tokens of a packed micro-batch at most; None: as many as the largest has without packing."""
     compiled: Literal["no", "block", "model"] = "no"
     frozen: tuple[str, ...] = ()
     """Shell patterns of parameter names that are not trained ..."""

@@ -33,6 +33,8 @@ class Family:
     head_bias: bool = False
     scales_embedding: bool = False
     logit_softcap: bool = False
+    logits_scale: str = ""
+    """The key of config.json that says by what logits are scaled."""
 
     norm: NormKind = "rms"
     norm_bias: bool = False

@@ -149,13 +149,19 @@ class Gathered:
         return self._bytes(whole) + self._flat_before(last) + self._reducing(last)
 
     def at_the_end(self) -> float:
-        """The same of embedding and root, of which a tied head's gradient has waited all the time."""
+        """The same of embedding and root, beside the gradient that the embedding's backward made.
+
+        A tied head's gradient has waited all the time. It is added to that of the embedding while the
+        block before is being reduced.
+        """
         gathering = self.gathering
         if gathering is None:
             return 0.0
-        last = self.root if self.inventory.architecture.ties_embeddings else self.embedding
-        reducing = last.trained * gathering.reduce_bytes
-        return self._bytes(self.root.held + last.trained) + reducing
+        if not self.inventory.architecture.ties_embeddings:
+            reducing = self.embedding.trained * gathering.reduce_bytes
+            return self._bytes(self.root.held + self.embedding.trained) + reducing
+        at_sum = self._bytes(self.root.held + 2 * self.root.trained) + self._reducing(0)
+        return max(at_sum, self._bytes(self.root.held) + self.root.trained * gathering.reduce_bytes)
 
     def waiting_in_backward(self) -> float:
         """The gradient of a tied head."""

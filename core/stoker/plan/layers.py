@@ -55,7 +55,7 @@ def _in_full(footprint: Footprint, source: float, inputs_on_host: bool, on_cpu: 
     """Only the input is kept."""
     leaves = inputs_on_host and not on_cpu
     fetched = source if inputs_on_host else 0.0
-    forward = Peak(footprint.recomputing_peak + fetched, footprint.all_casts, footprint.output.nbytes)
+    forward = Peak(footprint.recomputing_peak + fetched, footprint.all_casts, footprint.waiting)
     return Layer(
         footprint,
         source,
@@ -72,7 +72,7 @@ def _in_full(footprint: Footprint, source: float, inputs_on_host: bool, on_cpu: 
 def _selectively(footprint: Footprint, source: float, inputs_on_host: bool, on_cpu: bool) -> Layer:
     """The input and what matrix products and attention gave."""
     kept = source + footprint.products
-    forward = Peak(footprint.selective_peak, footprint.all_casts, footprint.output.nbytes)
+    forward = Peak(footprint.selective_peak, footprint.all_casts, footprint.waiting)
     return Layer(
         footprint,
         source,

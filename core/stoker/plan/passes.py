@@ -70,9 +70,9 @@ class _Walk:
             found.append(Moment(add(self.in_forward, Peak(layer.kept, casts, flying)), 0.0, 0.0))
             self.in_forward = add(self.in_forward, Peak(layer.kept, casts))
             self.in_backward = add(self.in_backward, Peak(layer.kept, layer.casts))
-        in_norm, at_logits = self.ending.forward
+        in_norm, *at_head = self.ending.forward
         found.append(_on_top(self.in_forward, in_norm, self.gathered.before_head()))
-        found.append(_on_top(self.in_forward, at_logits, self.gathered.at_logits()))
+        found += [_on_top(self.in_forward, each, self.gathered.at_logits()) for each in at_head]
         return max(found, key=lambda moment: moment.fixed)
 
     def loss(self) -> Moment:
@@ -82,11 +82,9 @@ class _Walk:
     def backward(self, *, alone: bool) -> list[Moment]:
         """Every candidate; `alone`: gradients of parameters have their memory anyway."""
         gathered, ending = self.gathered, self.ending
-        in_loss, in_head = ending.backward_alone if alone else ending.backward
-        found = [
-            _on_top(self.in_backward, in_loss, gathered.in_loss()),
-            _on_top(self.in_backward, in_head, gathered.in_head_backward()),
-        ]
+        *in_loss, in_head = ending.backward_alone if alone else ending.backward
+        found = [_on_top(self.in_backward, moment, gathered.in_loss()) for moment in in_loss]
+        found.append(_on_top(self.in_backward, in_head, gathered.in_head_backward()))
         waiting = gathered.waiting_in_backward()
         done = 0.0 if waiting else ending.gradients
         reduced = gathered.after_head_backward()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
@@ -15,9 +15,11 @@ from stoker.dispatch import Hooks
 from stoker.errors import StokerError, UsageError
 from stoker.plan.architecture import Architecture, read_architecture
 from stoker.plan.attained import attained
+from stoker.plan.automatic import even_sizes, largest_that_fits, useful_on_cpu
 from stoker.plan.cost import CostEstimate, Interruptions, estimate_cost
 from stoker.plan.dataset import DataEstimate, estimate_data
 from stoker.plan.facts import Facts, facts_from
+from stoker.plan.filling import Filling, filling
 from stoker.plan.gpus import CPU, Gpu
 from stoker.plan.history import calibration_for, machine_alone
 from stoker.plan.machine import read_machine
@@ -73,6 +75,8 @@ class Plan:
     target: Target
     values: Mapping[str, str]
     """One value for each axis of the capability matrix: engine, method, precision ..."""
+    micro_batch_rows: int
+    """The recipe's, or the number that "auto" comes to."""
     situation: Situation
     facts: Facts
     data: DataEstimate | None
@@ -113,18 +117,16 @@ def make_plan(recipe: Recipe, target: Target, hooks: Hooks | None = None) -> Pla
     hooks = hooks or Hooks(make_plugins(recipe.plugins))
     architecture = read_architecture(model_config(recipe, hooks))
     data = estimate_data(recipe)
-    situation = _situation(recipe, architecture, target, data, packed=False)
-    facts = _ask(hooks, situation)
-    if facts.packed:
-        situation = _situation(recipe, architecture, target, data, packed=True)
-        facts = _ask(hooks, situation)
+    setting = _Setting(recipe, hooks, architecture, target, data)
+    rows, how = setting.rows()
+    situation, facts = setting.with_rows(rows)
     memory = estimate_memory(situation, facts, keep=recipe.checkpoint.keep)
     values = _values(recipe, hooks)
     steps = _steps(recipe, data)
     tokens = _tokens(recipe, data, steps)
     time = uncalibrated = None
     if steps is not None:
-        load = load_of(recipe, situation, facts, data, steps)
+        load = load_of(recipe, rows, situation, facts, data, steps)
         machine = machine_alone(situation, attained(target.gpu.name).spread)
         uncalibrated = estimate_time(situation, facts, load, machine)
         calibration = calibration_for(situation, values) or machine
@@ -138,6 +140,7 @@ def make_plan(recipe: Recipe, target: Target, hooks: Hooks | None = None) -> Pla
         architecture=architecture,
         target=target,
         values=values,
+        micro_batch_rows=rows,
         situation=situation,
         facts=facts,
         data=data,
@@ -148,7 +151,7 @@ def make_plan(recipe: Recipe, target: Target, hooks: Hooks | None = None) -> Pla
         uncalibrated_step_seconds=uncalibrated.step_seconds.mid if uncalibrated else None,
         steps=steps,
         tokens=tokens,
-        assumptions=_assumptions(recipe, situation, data, memory, time, cost),
+        assumptions=(*how, *_assumptions(recipe, situation, data, memory, time, cost)),
         findings=(*_findings(architecture, target, memory, data), *_price_findings(target)),
     )
 
@@ -171,50 +174,95 @@ def _values(recipe: Recipe, hooks: Hooks) -> dict[str, str]:
 # -- micro-batches --------------------------------------------------------------------------------
 
 
-def _situation(
-    recipe: Recipe,
-    architecture: Architecture,
-    target: Target,
-    data: DataEstimate | None,
-    *,
-    packed: bool,
-) -> Situation:
-    train = recipe.train
-    micro_batches = math.ceil(train.batch_size / train.micro_batch_size)
-    rows = min(train.micro_batch_size, train.batch_size)
-    return Situation(
-        architecture=architecture,
-        precision=train.precision,
-        micro_batch=largest_micro_batch(recipe, data, rows, packed=packed),
-        gpu=target.gpu,
-        ranks=target.gpus,
-        nodes=target.nodes,
-        accumulation=math.ceil(micro_batches / target.gpus),
-    )
+@dataclass(frozen=True)
+class _Setting:
+    """All that a situation follows from, but for the rows of a micro-batch."""
+
+    recipe: Recipe
+    hooks: Hooks
+    architecture: Architecture
+    target: Target
+    data: DataEstimate | None
+
+    def rows(self) -> tuple[int, tuple[str, ...]]:
+        """Rows of a micro-batch, and where they are chosen here, how, in words."""
+        train, target = self.recipe.train, self.target
+        if train.micro_batch_size != "auto":
+            return min(train.micro_batch_size, train.batch_size), ()
+        sizes: Sequence[int] = even_sizes(train.batch_size, target.gpus)
+        on_cpu = target.gpu.name == CPU
+        if on_cpu:
+            sizes = useful_on_cpu(sizes, lambda rows: self.with_rows(rows)[0].micro_batch.tokens)
+        # Processes share the memory of a machine; GPUs have their own.
+        sharing = target.gpus // target.nodes if on_cpu else 1
+        found = largest_that_fits(sizes, lambda rows: self._memory(rows).total * sharing, target.gpu)
+        return found.rows, (found.words,)
+
+    def with_rows(self, rows: int) -> tuple[Situation, Facts]:
+        """With so many rows at once."""
+        situation = self._situation(rows, Facts())
+        facts = _ask(self.hooks, situation)
+        if facts.packed:
+            situation = self._situation(rows, facts)
+            facts = _ask(self.hooks, situation)
+        return situation, facts
+
+    def _memory(self, rows: int) -> MemoryEstimate:
+        return estimate_memory(*self.with_rows(rows))
+
+    def _situation(self, rows: int, facts: Facts) -> Situation:
+        recipe, data, target = self.recipe, self.data, self.target
+        return Situation(
+            architecture=self.architecture,
+            precision=recipe.train.precision,
+            micro_batch=largest_micro_batch(recipe, data, facts, rows, target.gpus),
+            gpu=target.gpu,
+            ranks=target.gpus,
+            nodes=target.nodes,
+            accumulation=accumulation(recipe, data, facts, rows, target.gpus),
+        )
 
 
 def largest_micro_batch(
-    recipe: Recipe, data: DataEstimate | None, rows: int, *, packed: bool
+    recipe: Recipe, data: DataEstimate | None, facts: Facts, rows: int, ranks: int
 ) -> MicroBatch:
     """The micro-batch that takes most memory, of those that are to be expected."""
+    if facts.packed:
+        return _filling(recipe, data, facts, rows, ranks).largest()
     length = recipe.data.sequence_length
     longest = data.longest if data else length
     most_supervised = data.most_supervised if data else length - 1
-    if not packed:
-        return MicroBatch(rows, longest, rows * most_supervised, longest)
-    draws = data.epoch_rows * (recipe.train.epochs or 1) / rows if data else math.inf
-    positions = math.ceil(data.largest_sum(rows, draws)) if data else rows * length
-    return MicroBatch(1, positions, min(positions - 1, rows * most_supervised), longest)
+    return MicroBatch(rows, longest, rows * most_supervised, longest)
 
 
-def mean_micro_batch(data: DataEstimate, rows: int, *, packed: bool) -> MicroBatch:
+def mean_micro_batch(
+    recipe: Recipe, data: DataEstimate, facts: Facts, rows: int, ranks: int
+) -> MicroBatch:
     """The micro-batch that takes the mean time."""
+    if facts.packed:
+        return _filling(recipe, data, facts, rows, ranks).mean(data)
     supervised = max(1, round(rows * data.supervised_per_row))
-    if packed:
-        positions = max(2, round(rows * data.tokens_per_row))
-        return MicroBatch(1, positions, supervised, max(1, round(data.tokens_per_row)))
     positions = max(2, round(data.expected_longest(rows)))
     return MicroBatch(rows, positions, supervised, positions)
+
+
+def accumulation(recipe: Recipe, data: DataEstimate | None, facts: Facts, rows: int, ranks: int) -> int:
+    """Micro-batches of a rank in a step."""
+    if facts.packed:
+        return _filling(recipe, data, facts, rows, ranks).accumulation
+    return math.ceil(math.ceil(recipe.train.batch_size / rows) / ranks)
+
+
+def _filling(recipe: Recipe, data: DataEstimate | None, facts: Facts, rows: int, ranks: int) -> Filling:
+    return filling(
+        batch_size=recipe.train.batch_size,
+        rows=rows,
+        ranks=ranks,
+        sequence_length=recipe.data.sequence_length,
+        epochs=recipe.train.epochs or 1,
+        tokens=facts.packed_tokens,
+        data=data,
+    )
 
 
 # -- time -----------------------------------------------------------------------------------------
@@ -229,19 +277,24 @@ def _steps(recipe: Recipe, data: DataEstimate | None) -> int | None:
 
 
 def load_of(
-    recipe: Recipe, situation: Situation, facts: Facts, data: DataEstimate | None, steps: int
+    recipe: Recipe,
+    rows: int,
+    situation: Situation,
+    facts: Facts,
+    data: DataEstimate | None,
+    steps: int,
 ) -> Load:
-    """What the run does in so many steps: mean micro-batches, and evaluations."""
+    """What the run does in so many steps: mean micro-batches of `rows` rows, and evaluations."""
     train = recipe.train
-    rows = min(train.micro_batch_size, train.batch_size)
     evaluations = 0
     evaluation_micro_batches = 0.0
     if data and data.evaluation_rows:
         evaluations = 1 + math.ceil(steps / (train.evaluate_every or steps))
-        evaluation_micro_batches = math.ceil(data.evaluation_rows / rows / situation.ranks)
+        at_once = train.batch_size / situation.accumulation if facts.packed else rows * situation.ranks
+        evaluation_micro_batches = math.ceil(data.evaluation_rows / at_once)
     return Load(
         steps=steps,
-        micro_batch=mean_micro_batch(data, rows, packed=facts.packed) if data else None,
+        micro_batch=mean_micro_batch(recipe, data, facts, rows, situation.ranks) if data else None,
         tokens_per_step=train.batch_size * data.tokens_per_row if data else None,
         evaluations=evaluations,
         evaluation_micro_batches=evaluation_micro_batches,

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from stoker.plan.cost import Interruptions
 from stoker.plan.gpus import known_gpus
-from stoker.plan.plan import DISK_BANDWIDTH, largest_micro_batch, load_of, mean_micro_batch
+from stoker.plan.plan import (
+    DISK_BANDWIDTH,
+    accumulation,
+    largest_micro_batch,
+    load_of,
+    mean_micro_batch,
+)
 from stoker.plan.prices import find_price
 from stoker.plan.strategies import Question
 
@@ -25,15 +31,23 @@ def make_question(
     recipe: Recipe, plan: Plan, target: Target, *, gpu: Gpu | None, gpus: int | None, methods: bool
 ) -> Question:
     """`gpu` and `gpus` are those that alone are looked at; None: all that have a price, and 1 to 64."""
-    packed, data = plan.facts.packed, plan.data
+    facts, data = plan.facts, plan.data
     commit = plan.memory.disk_bytes / (recipe.checkpoint.keep + 1) / DISK_BANDWIDTH
     question = Question(
         architecture=plan.architecture,
         precision=recipe.train.precision,
         batch_size=recipe.train.batch_size,
-        micro_batch=lambda rows: largest_micro_batch(recipe, data, rows, packed=packed),
-        mean_micro_batch=cache(partial(mean_micro_batch, data, packed=packed)) if data else None,
-        load=load_of(recipe, plan.situation, plan.facts, data, plan.steps or UNKNOWN_STEPS),
+        micro_batch=partial(largest_micro_batch, recipe, data, facts),
+        mean_micro_batch=cache(partial(mean_micro_batch, recipe, data, facts)) if data else None,
+        accumulation=cache(partial(accumulation, recipe, data, facts)),
+        load=load_of(
+            recipe,
+            plan.micro_batch_rows,
+            plan.situation,
+            plan.facts,
+            data,
+            plan.steps or UNKNOWN_STEPS,
+        ),
         gpus=[gpu] if gpu is not None else _priced(target),
         tables=recipe.plugins,
         evaluation_rows=round(data.evaluation_rows) if data else 0,

@@ -35,16 +35,18 @@ class Question:
     precision: str
     batch_size: int
     """Rows of a step, over all ranks: every candidate keeps it."""
-    micro_batch: Callable[[int], MicroBatch]
-    """The micro-batch of so many rows."""
+    micro_batch: Callable[[int, int], MicroBatch]
+    """The largest of so many rows (or as many tokens, where packed) on so many ranks."""
     load: Load
     """Steps and what happens besides; micro-batches, in evaluations too, are each candidate's own."""
     gpus: Sequence[Gpu]
     counts: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
     tables: Tables | None = None
     """The recipe's plugin tables."""
-    mean_micro_batch: Callable[[int], MicroBatch] | None = None
-    """The micro-batch of so many rows that takes the mean time; None: as long as the largest."""
+    mean_micro_batch: Callable[[int, int], MicroBatch] | None = None
+    """The one that takes the mean time; None: as long as the largest."""
+    accumulation: Callable[[int, int], int] | None = None
+    """Micro-batches of a rank in a step; None: as many as the rows make."""
     evaluation_rows: int = 0
     compares_methods: bool = False
     prices: PriceTable | None = None

@@ -24,6 +24,8 @@ class Arithmetic:
     gradient: int
     """Bytes of an element of a parameter's gradient as it is kept."""
     on_cpu: bool = False
+    scales_loss: bool = False
+    """float16: gradients of logits are made in the backward, after the loss has been scaled."""
 
     @property
     def trained(self) -> int:

@@ -179,7 +179,8 @@ class Tape:
         selected = {*self.attended, *sorted(self.products - self.attended)[::products_every]}
         saved = Counter(storage for node in self.nodes for storage in node.saved)
         casts = self.casts
-        with_gradients, alone = Backward(self, saved).run(output)
+        backward = Backward(self, saved)
+        with_gradients, alone = backward.run(output)
         return Footprint(
             kept=sum(self.sizes[storage] for storage in saved if storage not in casts),
             keeps_source=0 in saved,
@@ -191,6 +192,7 @@ class Tape:
             products=sum(self.sizes[storage] for storage in selected),
             selective_peak=self.forward_peak(saved.keys(), output, self.last_save, selected),
             fetched=max((sum(self.sizes[s] for s in node.saved) for node in self.nodes), default=0.0),
+            waiting=backward.waiting,
             backward=with_gradients,
             backward_alone=alone,
             gradients=sum(node.stored_gradient for node in self.nodes),

@@ -111,6 +111,9 @@ class Footprint:
     """Outputs of matrix products and attention."""
     selective_peak: float
     """The most while all but these are recomputed."""
+    waiting: float
+    """Gradients that there are when the backward first asks for something saved: where that has to be
+    computed again, they wait for it."""
     fetched: float
     """The most that one operation of the backward has saved, copies of weights included."""
     backward: Peak

@@ -60,15 +60,17 @@ def _check_remote_code(recipe: Recipe) -> Iterator[Problem]:
 
 def _check_batch(recipe: Recipe) -> Iterator[Problem]:
     train, launch = recipe.train, recipe.launch
-    if train.micro_batch_size > train.batch_size:
+    # What is chosen leaves no rank idle that could have a row.
+    rows = 1 if train.micro_batch_size == "auto" else train.micro_batch_size
+    if rows > train.batch_size:
         yield Problem(
             key="train.micro_batch_size",
-            message=f"found {train.micro_batch_size}, more than train.batch_size = {train.batch_size}.",
+            message=f"found {rows}, more than train.batch_size = {train.batch_size}.",
             hint="batch_size is the rows of a whole step, over all ranks.",
             fix=Fix(action="set", key="train.micro_batch_size", value=train.batch_size),
         )
     ranks = launch.gpus_per_node * launch.nodes
-    micro_batches = -(-train.batch_size // train.micro_batch_size)
+    micro_batches = -(-train.batch_size // rows)
     if ranks > micro_batches:
         yield Problem(
             key="train.batch_size",

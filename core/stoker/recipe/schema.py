@@ -108,8 +108,9 @@ class TrainTable(Table):
     batch_size: int = Field(
         default=32, ge=1, description="Rows per optimizer step over all ranks (the global batch)."
     )
-    micro_batch_size: int = Field(
-        default=1, ge=1, description="Rows per forward pass on one rank; accumulation follows."
+    micro_batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=1,
+        description='Rows per forward pass on a rank; accumulation follows. "auto": the most that fit.',
     )
     learning_rate: float = Field(gt=0, le=10, examples=[1e-4], description="Peak learning rate.")
     schedule: Literal["constant", "linear", "cosine", "wsd"] = Field(

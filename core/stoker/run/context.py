@@ -72,10 +72,17 @@ class Run:
     signals: SignalFlags = field(init=False)
     """What signals have asked of this rank; known from the start of a run that trains."""
 
+    chosen_micro_batch_size: int | None = None
+    """What `train.micro_batch_size = "auto"` has come to, once an engine is there."""
+
     @property
     def micro_batch_size(self) -> int:
-        """Rows of a micro-batch."""
-        return self.recipe.train.micro_batch_size
+        """Rows of a micro-batch. Raises `RuntimeError` where "auto" has not come to a number yet."""
+        stated = self.recipe.train.micro_batch_size
+        found = self.chosen_micro_batch_size if stated == "auto" else stated
+        if found is None:
+            raise RuntimeError('train.micro_batch_size is "auto": no number has been chosen yet')
+        return found
 
     @property
     def is_training(self) -> bool:

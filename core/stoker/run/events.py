@@ -26,7 +26,10 @@ SUPERVISOR_RANK: Final = -1
 """`rank` of events that the supervisor writes."""
 
 
+_ENCODE = json.JSONEncoder(allow_nan=False).encode
+"""Made once: with an option `json.dumps` makes an encoder for each line."""
 _END_BYTES = 64_000
+_MOST_PIECE_BYTES = 2**22
 _SEEN_BYTES = 256
 _MOST_LINE_BYTES = 2**23
 
@@ -49,7 +52,7 @@ class EventWriter:
         if too much waits for room.
         """
         head = {"v": 1, "t": time.time(), "attempt": self.attempt, "rank": self.rank, "kind": kind}
-        line = json.dumps(head | _finite(fields), allow_nan=False) + "\n"
+        line = _ENCODE(head | _finite(fields)) + "\n"
         try:
             self._append(line.encode())
         except OSError as error:
@@ -195,6 +198,46 @@ def last_step(path: Path) -> int:
     """The step that was done last, as far as the end of the file tells; else 0."""
     events = reversed(read_end(path, _END_BYTES))
     return next((event["step"] for event in events if event["kind"] == "step"), 0)
+
+
+def read_backwards(path: Path) -> Iterator[Event]:
+    """All events so far, the latest first, for readers that need few of many; none without a file."""
+    for _, lines in _pieces_from_end(path):
+        yield from reversed(parse_lines(lines))
+
+
+def start_of_attempt(path: Path, attempt: int) -> int:
+    """A position in the file before which all events are of earlier attempts, for an `EventTail`.
+
+    Found from the end, so it costs little where the attempt has just begun.
+    """
+    if attempt <= 1:
+        return 0
+    for position, lines in _pieces_from_end(path):
+        if any(event.get("attempt", 0) < attempt for event in parse_lines(lines)):
+            return position
+    return 0
+
+
+def _pieces_from_end(path: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """Whole lines by ever larger pieces of the file, the last first, and where each piece begins."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        position, num_bytes, rest = file.seek(0, os.SEEK_END), _END_BYTES, b""
+        while position:
+            start = max(0, position - num_bytes)
+            file.seek(start)
+            content = file.read(position - start) + rest
+            first, rest = start, b""
+            if start:
+                # Its beginning lies in the piece before; what is longer is no event.
+                rest, _, content = content.partition(b"\n")
+                first, rest = start + len(rest) + 1, rest[:_MOST_LINE_BYTES]
+            yield first, [line for line in content.split(b"\n") if line]
+            position, num_bytes = start, min(2 * num_bytes, _MOST_PIECE_BYTES)
 
 
 def follow(path: Path, stop: Callable[[], bool], poll_seconds: float = 0.2) -> Iterator[Event]:

@@ -23,6 +23,8 @@ class Heartbeat:
         self._count = 0
         self.is_warm = False
         """Set once the attempt's first step is done; told with the next sign of life."""
+        self.phase = "starting"
+        """What was noted last."""
         if path is not None:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -34,6 +36,7 @@ class Heartbeat:
 
     def beat(self, phase: str) -> None:
         """Note that work goes on, and what this rank does from now: "step 12", "saving"."""
+        self.phase = phase
         if self._descriptor is not None:
             self._count += 1
             text = f"{self._count} {self.is_warm:d} {phase}"[:_LENGTH].ljust(_LENGTH)

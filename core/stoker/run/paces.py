@@ -32,6 +32,8 @@ class RankPace:
     """Of all ranks together."""
     mfu: float | None
     """Share of all devices' arithmetic, from 0 to 1."""
+    hfu: float | None
+    """The same of what is executed."""
     gpu_index: int | None
     t: float
     """Unix seconds, by the host's clock."""
@@ -90,6 +92,7 @@ class RanksView:
             wait_seconds=number(line.get("wait_seconds")),
             tokens_per_second=number(line.get("tokens_per_second")),
             mfu=number(line.get("mfu")),
+            hfu=number(line.get("hfu")),
             gpu_index=index if isinstance(index, int) else None,
             t=t,
             age=max(0.0, self._clock() - t),

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from stoker.run.events import Event, EventTail, read_end
+from stoker.run.events import Event, EventTail, read_end, start_of_attempt
 from stoker.run.lines import clean, format_bytes, format_seconds
 from stoker.run.machines import GpuSample, HostSample, Machines
 from stoker.run.numbers import number
@@ -19,14 +19,17 @@ KINDS: Final = ("rank", "gpu", "host", "gpus")
 class TelemetryTail:
     """New lines of a folder of telemetry files, each with the `host` that its file is called after."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, since_attempt: int = 0) -> None:
+        """Begins where lines of attempts from `since_attempt` on may be; earlier ones may come too."""
         self._folder = folder
+        self._since_attempt = since_attempt
         self._tails: dict[str, EventTail] = {}
 
     def read(self) -> list[Event]:
         """Lines that were completed since the last call, by time; none while there is no folder."""
         for path in sorted(self._folder.glob("*.jsonl")):
-            self._tails.setdefault(path.stem, EventTail(path))
+            if path.stem not in self._tails:
+                self._tails[path.stem] = EventTail(path, start_of_attempt(path, self._since_attempt))
         lines = [
             {**line, "host": clean(host)} for host, tail in self._tails.items() for line in tail.read()
         ]
@@ -86,6 +89,8 @@ class TelemetryView:
             parts.append(f"waits {_seconds(pace.wait_seconds)}")
         if pace.mfu is not None:
             parts.append(f"MFU {pace.mfu:.0%}")
+        if pace.hfu is not None:
+            parts.append(f"HFU {pace.hfu:.0%}")
         if gpu is not None:
             parts.append(f"GPU {_gpu_words(gpu)}")
         if pace.rank == self.ranks.straggler:

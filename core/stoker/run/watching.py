@@ -10,12 +10,13 @@ from pathlib import Path
 
 from stoker.errors import ExitCode, StokerError
 from stoker.run.directory import DEFAULT_PARENT, RunDirectory
-from stoker.run.events import EventTail
+from stoker.run.events import EventTail, start_of_attempt
 from stoker.run.lines import clean, format_seconds
 from stoker.run.numbers import number
 from stoker.run.progress import View
 from stoker.run.record import ACTIVE_STATES, RunRecord
 from stoker.run.telemetry import TelemetryTail
+from stoker.run.throughput import read_throughput
 
 _POLL_SECONDS = 0.2
 _SHOWN_TAIL_LINES = 8
@@ -34,7 +35,9 @@ def watch_run(
     record where the caller knows better.
     """
     is_over = is_over or (lambda: directory.effective_state() not in ACTIVE_STATES)
-    tail, telemetry = EventTail(directory.events_path), TelemetryTail(directory.telemetry_path)
+    events = directory.events_path
+    tail = EventTail(events, start_of_attempt(events, since_attempt))
+    telemetry = TelemetryTail(directory.telemetry_path, since_attempt)
     try:
         while True:
             over = is_over()
@@ -59,9 +62,9 @@ def exit_code_of(record: RunRecord) -> int:
 
 
 def summarise(directory: RunDirectory, record: RunRecord) -> list[str]:
-    """How a run ended, where the result lies, and what to type next."""
+    """How a run ended and how fast it was, where the result lies, and what to type next."""
     name = handle(directory)
-    lines = [f"{record.name}: {_how_it_ended(record)}"]
+    lines = [f"{record.name}: {_how_it_ended(record)}", *_how_fast(directory)]
     if record.result is not None:
         lines.append(f"result: {relative(directory.path / record.result)}")
     if record.state == "done":
@@ -71,6 +74,14 @@ def summarise(directory: RunDirectory, record: RunRecord) -> list[str]:
     elif record.state not in ACTIVE_STATES and record.state != "failed":
         lines.append(f"next: stoker resume {name}")
     return lines
+
+
+def _how_fast(directory: RunDirectory) -> list[str]:
+    speed = read_throughput(directory.events_path)
+    if speed is None:
+        return []
+    lines = [*speed.summary(), *(speed.arithmetic.lines() if speed.arithmetic else ())]
+    return [f"{'' if number else 'speed:':<7}{line}" for number, line in enumerate(lines)]
 
 
 def _how_it_ended(record: RunRecord) -> str:

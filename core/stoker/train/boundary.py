@@ -229,9 +229,9 @@ class Boundary:
             self._hurry(time.monotonic() + _FAR - agreed[_URGENCY])
 
     def _start(self, wishes: list[int]) -> _Reduction:
-        vector = torch.tensor(wishes, dtype=torch.int32)
         if self._group is None:
-            return _Reduction(vector)
+            return _Reduction(wishes)
+        vector = torch.tensor(wishes, dtype=torch.int32)
         return _Reduction(vector, dist.all_reduce(vector, dist.ReduceOp.MAX, self._group, async_op=True))
 
     def _collect(self) -> list[int]:
@@ -247,17 +247,16 @@ class Boundary:
 
 @dataclass(frozen=True)
 class _Reduction:
-    """A vector on its way to the other ranks."""
+    """A vector on its way to the other ranks; of a rank alone, what it says."""
 
-    vector: torch.Tensor
+    vector: torch.Tensor | list[int]
     work: dist.Work | None = None
 
     def wait(self) -> list[int]:
         """What all ranks say."""
         if self.work is not None:
             self.work.wait()
-        values: list[int] = self.vector.tolist()
-        return values
+        return self.vector if isinstance(self.vector, list) else self.vector.tolist()
 
 
 def _leaves(stop: int) -> bool:

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from stoker.checkpoint.reading import CheckpointSource
-from stoker.data.batches import Prefetcher, Step, collate, collate_plan
+from stoker.data.batches import Prefetcher, Step, collate, collate_plan, cut_by_length
 from stoker.data.index import PreparedData, TokenIndex, prepare_index
-from stoker.data.order import KeyedOrder, Order, total_steps
+from stoker.data.order import Order, default_order, total_steps
 from stoker.dispatch import Hooks
 from stoker.errors import StokerError
 from stoker.registry import make_plugins
@@ -50,6 +52,7 @@ from stoker.train.weights import (
 
 if TYPE_CHECKING:
     from stoker.checkpoint.finding import Checkpoint
+    from stoker.data.batches import Batching
     from stoker.recipe.model import Recipe
     from stoker.run.directory import RunDirectory
     from stoker.train.engine import Engine
@@ -127,15 +130,9 @@ def build_engine(run: Run) -> Engine:
 
 def build_order(run: Run, data: PreparedData) -> Order:
     """Which rows each step takes."""
-    recipe = run.recipe
     order: Order = run.hooks.own(
         "make_order",
-        lambda: KeyedOrder(
-            data.train.source_sizes,
-            recipe.train.batch_size,
-            recipe.run.seed,
-            [source.weight for source in recipe.data.train],
-        ),
+        lambda: default_order(run.recipe, data.train.source_sizes),
         run=run,
         index=data.train,
     )
@@ -214,7 +211,7 @@ def assemble_state(
 ) -> State:
     """What the loop is given, around a model that the engine has placed and filled."""
     hooks, train = run.hooks, run.recipe.train
-    loss: Loss = hooks.own("make_loss", lambda: CausalLMLoss(model), run=run)
+    loss: Loss = hooks.own("make_loss", lambda: _default_loss(run, model), run=run)
     steps = total_steps(train, order)
     return State(
         run=run,
@@ -225,12 +222,30 @@ def assemble_state(
         loss=loss,
         schedule=hooks.own("make_schedule", lambda: schedule.make_schedule(train, steps), run=run),
         collator=hooks.own("make_collator", lambda: collate, run=run),
+        batching=hooks.own("make_batching", lambda: _default_batching(run), run=run),
         # Of epochs, skipped batches are a part; the schedule stays that of the whole, so that steps
         # before the first of them are what they were.
         total_steps=steps_for(steps, skips) if train.steps is None else steps,
         skips=skips,
         base=base,
     )
+
+
+def _default_loss(run: Run, model: nn.Module) -> Loss:
+    def note(message: str) -> None:
+        if run.is_main:
+            run.events.write("note", message=message)
+
+    return CausalLMLoss(model, may_call_repeatedly=not run.engine.calls_communicate, note=note)
+
+
+def _default_batching(run: Run) -> Batching:
+    """Asks for the size each time: it may be found after the state is built."""
+
+    def cut(rows: Sequence[int], lengths: NDArray[np.integer], world_size: int) -> list[list[int]]:
+        return cut_by_length(run.micro_batch_size)(rows, lengths, world_size)
+
+    return cut
 
 
 def _base_digest(run: Run, model: nn.Module, checkpoint: Checkpoint | None) -> BaseDigest | None:

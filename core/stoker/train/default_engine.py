@@ -28,6 +28,7 @@ class DefaultEngine(TorchEngine):
     """Replicates the model; gradients are averaged by DDP during the last micro-batch's backward."""
 
     arrival: Arrival | None = None
+    can_rehearse = True
 
     def find_device(self, run: Run) -> torch.device:
         """Accelerate's."""

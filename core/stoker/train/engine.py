@@ -50,6 +50,12 @@ class Engine(Protocol):
     regime: Regime
     optimizer: torch.optim.Optimizer
     """The one that `step` uses; known after `attach`."""
+    can_rehearse: bool
+    """Whether a forward and backward within `micro_batch(last=False)` waits for no other rank, and
+    leaves nothing but gradients in the optimizer's parameters: they can be tried out and forgotten."""
+    calls_communicate: bool
+    """Whether ranks exchange weights whenever a module is called, so that all have to call each equally
+    often."""
     streams_state: bool
     """Whether `tensors` brings the state from elsewhere than memory, piece by piece: it is then written
     while training waits, and not copied first."""

@@ -48,16 +48,16 @@ class Evaluator:
     def _mean_loss(self, index: TokenIndex) -> float | None:
         state = self.state
         run = state.run
-        size = run.micro_batch_size
-        plan = plan_rows(state.step, range(len(index)), index, size, run.rank, run.world_size)
+        rows = range(len(index))
+        plan = plan_rows(state.step, rows, index, state.batching, run.rank, run.world_size)
         progress = Progress(run, "evaluating", len(plan.micro_batches), "batches")
         totals = torch.zeros(2, device=state.engine.device)
         state.model.eval()
         try:
-            for done, rows in enumerate(plan.micro_batches):
+            for done, own in enumerate(plan.micro_batches):
                 if self.boundary.interrupted_meanwhile():
                     return None
-                batch = state.collator(index, rows).to(state.engine.device)
+                batch = state.collator(index, own).to(state.engine.device)
                 totals += torch.stack(state.engine.forward(state.loss, batch))
                 progress.update(done + 1)
         finally:

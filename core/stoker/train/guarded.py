@@ -15,6 +15,8 @@ class GuardedEngine:
 
     device: torch.device
     guard: FiniteGuard
+    can_rehearse = False
+    calls_communicate = False
     streams_state = False
 
     def failed(self) -> Tensor:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,12 @@ from stoker.train.coverage import GradientCoverage
 from stoker.train.finite import spoiling
 from stoker.train.metrics import StepLog
 from stoker.train.rng import seed_micro_batch
+from stoker.train.split import REST
 
 if TYPE_CHECKING:
     from stoker.train.evaluate import Evaluator
     from stoker.train.saving import Saver
+    from stoker.train.split import Split
     from stoker.train.state import State
 
 
@@ -29,6 +32,7 @@ def train(
     """Run steps until the last one or until all ranks decide to stop; returns that decision."""
     hooks, engine, recipe = state.run.hooks, state.engine, state.run.recipe.train
     log, coverage = StepLog(state), GradientCoverage(state)
+    split = log.split
     decision = Decision()
     # A stop may have cut off the evaluation that was due after the step a run goes on from.
     if evaluation_due(state) and state.evaluated_step < state.step:
@@ -37,11 +41,13 @@ def train(
         log.restart_clock()
 
     for step in data:  # the steps that are left, their batches made ahead of time
+        split.mark("data")
         plan = step.plan
         state.step = plan.step
         state.run.heartbeat.beat(f"step {plan.step}")
         hooks.notify("on_step_start", state=state)
-        loss = run_micro_batches(state, step)
+        split.mark(REST)
+        loss = run_micro_batches(state, step, split)
 
         engine.finish_gradients()
         hooks.notify("on_gradients", state=state)
@@ -49,6 +55,7 @@ def train(
         coverage.observe(learning_rate)  # SYNC once, in the third step
         gradient_norm = engine.clip_gradients(recipe.max_grad_norm)
         engine.step(learning_rate)
+        split.mark("optimizer")
         state.run.step = plan.step
         state.run.heartbeat.is_warm = True
 
@@ -72,11 +79,14 @@ def train(
         wants_checkpoint = decision.checkpoint or saver.is_due(plan.step)
         if wants_checkpoint and not (last or decision.stop):
             log_rows(state, log)  # SYNC: raises before anything non-finite could be saved
+            began = time.perf_counter()
             saver.save(state)  # SYNC for the copy to the host; the rest is written in the background
+            log.note_saving(time.perf_counter() - began)
             log.restart_clock()
         if decision.stop:
             log_rows(state, log)  # SYNC
             break
+        split.mark(REST)
     # Whatever it was that had been used up: it was enough.
     finished = decision.stop == LIMIT and state.step == state.total_steps
     return decision if decision.stop and not finished else Decision(stop=FINISH)
@@ -88,11 +98,12 @@ def evaluation_due(state: State) -> bool:
     return state.step == state.total_steps or state.step % every == 0
 
 
-def run_micro_batches(state: State, step: Step) -> torch.Tensor:
+def run_micro_batches(state: State, step: Step, split: Split | None = None) -> torch.Tensor:
     """Forward and backward of this rank's share of a step; returns its part of the step's loss.
 
     The loss of a step is the sum over its supervised tokens divided by their number N, which every
-    rank knows before the first backward. Engines average over ranks, hence the factor.
+    rank knows before the first backward. Engines average over ranks, hence the factor. `split` is told
+    when a forward and when a backward has ended.
     """
     engine, plan = state.engine, step.plan
     total = torch.zeros((), device=engine.device)
@@ -101,7 +112,11 @@ def run_micro_batches(state: State, step: Step) -> torch.Tensor:
         seed_micro_batch(state.seed, plan.step, batch.index, engine.device)
         with engine.micro_batch(last=last):
             loss_sum, _ = engine.forward(state.loss, batch.to(engine.device))
+            if split is not None:
+                split.mark("forward")
             engine.backward(spoiling(loss_sum), engine.world_size / plan.num_supervised)
+        if split is not None:
+            split.mark("backward")
         total += loss_sum.detach() / plan.num_supervised
         state.run.heartbeat.beat(f"step {plan.step}")
         state.run.hooks.notify("on_micro_batch_end", state=state)

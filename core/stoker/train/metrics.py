@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from stoker.train.arrival import excess
 from stoker.train.blame import report_non_finite
+from stoker.train.split import make_split, part_seconds, step_seconds
 
 if TYPE_CHECKING:
     from stoker.errors import NonFiniteError
@@ -33,6 +33,8 @@ class _Row:
     num_tokens: int
     tokens: int
     supervised_tokens: int
+    saving_seconds: float
+    """For which training stood still before this step."""
 
 
 class StepLog:
@@ -46,18 +48,25 @@ class StepLog:
         """Steps that `flush` found to have been skipped by loss scaling."""
         self._num_skipped = 0.0
         self._rows: list[_Row] = []
-        self._clock = make_clock(state.engine.device)
+        self.split = make_split(state.engine.device)
+        """The loop says here which part of a step has just ended."""
+        self._saving_seconds = 0.0
 
     def restart_clock(self) -> None:
         """Leave out what happened since the last step: an evaluation, a checkpoint."""
-        self._clock = make_clock(self.state.engine.device)
+        self.split.restart()
+
+    def note_saving(self, seconds: float) -> None:
+        """Training stood still for a checkpoint; the next step's row says for how long."""
+        self._saving_seconds += seconds
 
     def append(
         self, loss: Tensor, gradient_norm: Tensor, learning_rate: float, num_tokens: int
     ) -> Mapping[str, Tensor]:
         """Note a step just done. Returns its metrics for `on_step_end`, still on the device."""
         state = self.state
-        self._clock.mark()
+        self.split.end_step()
+        saving, self._saving_seconds = self._saving_seconds, 0.0
         self._rows.append(
             _Row(
                 state.step,
@@ -69,6 +78,7 @@ class StepLog:
                 num_tokens,
                 state.tokens,
                 state.supervised_tokens,
+                saving,
             )
         )
         return {"loss": loss, "grad_norm": gradient_norm}
@@ -82,16 +92,16 @@ class StepLog:
         if not self._rows:
             return []
         rows, self._rows = self._rows, []
-        waits = self.state.engine.waited()
+        waited_here = self.state.engine.waited()
         losses, broken, waited = self._over_ranks(
-            torch.stack([row.loss.detach().float() for row in rows]), waits
+            torch.stack([row.loss.detach().float() for row in rows]), waited_here
         )
         norms = torch.stack([row.gradient_norm.float() for row in rows])
         failed = torch.stack([row.failed.float() for row in rows])
         num_skipped = torch.stack([row.num_skipped.float() for row in rows])
         # SYNC: the only copy from device to host between two log points.
         host = torch.stack([losses, norms, failed, num_skipped, *broken, *waited]).tolist()
-        seconds = self._clock.read()
+        steps = self.split.read()
         ranks = 4 + len(broken)
         good = next((number for number, failed_at in enumerate(host[2]) if failed_at), len(rows))
         if good < len(rows):
@@ -108,13 +118,13 @@ class StepLog:
                 "grad_norm": norm,
                 "tokens": row.tokens,
                 "supervised_tokens": row.supervised_tokens,
-                "tokens_per_second": row.num_tokens / step_seconds,
-                "step_seconds": step_seconds,
-                **times,
+                "tokens_per_second": row.num_tokens / step_seconds(times),
+                "step_seconds": step_seconds(times),
+                **part_seconds(times, waits.get("wait_seconds", 0.0)),
+                **waits,
+                **({"saving_seconds": row.saving_seconds} if row.saving_seconds else {}),
             }
-            for row, loss, norm, step_seconds, times in zip(
-                rows, host[0], host[1], seconds, lost, strict=True
-            )
+            for row, loss, norm, times, waits in zip(rows, host[0], host[1], steps, lost, strict=True)
         ][:good]
 
     def _over_ranks(
@@ -152,44 +162,3 @@ class StepLog:
         pairs = zip(rows, itertools.pairwise(before), strict=True)
         self.skipped = [row.step for row, (earlier, now) in pairs if now > earlier]
         self._num_skipped = before[-1]
-
-
-class HostClock:
-    """Seconds of each step by the host's clock: right where operations are synchronous."""
-
-    def __init__(self) -> None:
-        self._marks = [time.perf_counter()]
-
-    def mark(self) -> None:
-        """A step ended."""
-        self._marks.append(time.perf_counter())
-
-    def read(self) -> list[float]:
-        """Seconds of each step since the last read."""
-        marks, self._marks = self._marks, self._marks[-1:]
-        return [max(b - a, 1e-9) for a, b in itertools.pairwise(marks)]
-
-
-class CudaClock:
-    """Seconds of each step by events on the CUDA stream, which the host does not wait for."""
-
-    def __init__(self) -> None:
-        self._marks: list[torch.cuda.Event] = []
-        self.mark()
-
-    def mark(self) -> None:
-        """A step's work has been queued."""
-        event = torch.cuda.Event(enable_timing=True)
-        event.record()
-        self._marks.append(event)
-
-    def read(self) -> list[float]:
-        """Seconds of each step since the last read; waits for the last one."""
-        marks, self._marks = self._marks, self._marks[-1:]
-        marks[-1].synchronize()
-        return [max(a.elapsed_time(b) / 1000, 1e-9) for a, b in itertools.pairwise(marks)]
-
-
-def make_clock(device: torch.device) -> HostClock | CudaClock:
-    """The clock for a device, started."""
-    return CudaClock() if device.type == "cuda" else HostClock()

@@ -54,6 +54,16 @@ class PeakMemory:
         return max(0, now["VmHWM"] - self._before["VmRSS"] - max(0, mapped))
 
 
+def most_resident() -> int:
+    """Bytes of this process that were resident at most; 0 where the system does not tell."""
+    return _resident().get("VmHWM", 0)
+
+
+def in_use(name: str) -> int:
+    """Bytes of this process by the kernel's name, such as `VmData`; 0 where the system does not tell."""
+    return _resident().get(name, 0)
+
+
 def _resident() -> dict[str, int]:
     """Sizes of this process in bytes, by the kernel's names; empty where there is no /proc."""
     try:

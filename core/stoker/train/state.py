@@ -13,13 +13,14 @@ if TYPE_CHECKING:
     from torch import nn
 
     from stoker.checkpoint.finding import Checkpoint
-    from stoker.data.batches import Collator
+    from stoker.data.batches import Batching, Collator
     from stoker.data.order import Order
     from stoker.run.context import Run
     from stoker.train.base import BaseDigest
     from stoker.train.engine import Engine
     from stoker.train.loss import Loss
     from stoker.train.schedule import Schedule
+    from stoker.train.work import Work
 
 
 @dataclass
@@ -34,6 +35,7 @@ class State:
     loss: Loss
     schedule: Schedule
     collator: Collator
+    batching: Batching
     total_steps: int
 
     # saved
@@ -58,6 +60,8 @@ class State:
     """On rank 0: the hash of what checkpoints do not hold; None where they hold all."""
     skips: tuple[Skip, ...] = ()
     """Batches of the order that no step takes; run.json keeps them."""
+    work: Work | None = None
+    """FLOPs of a token and what the devices could do; None where that cannot be counted."""
 
     @property
     def epoch(self) -> float:
@@ -77,6 +81,4 @@ class State:
     def plan(self, step: int, rank: int) -> StepPlan:
         """What a rank does in a step, past or to come: a pure function of the two."""
         run, batch = self.run, batch_of(step, self.skips)
-        return plan_step(
-            self.order, run.index, step, run.micro_batch_size, rank, run.world_size, batch=batch
-        )
+        return plan_step(self.order, run.index, step, self.batching, rank, run.world_size, batch=batch)

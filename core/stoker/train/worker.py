@@ -210,10 +210,13 @@ def run_rank(
     )
     try:
         outcome = execute(run, signals)
-    except BaseException as error:
+    except BaseException as caught:
         leave(store, directory, attempt)
-        run.hooks.tell_failure(run=run, error=error)
-        return _failed(directory, place, attempt, error, run.step, recipe)
+        from stoker.train.out_of_memory import explained
+
+        failure = explained(run, caught)
+        run.hooks.tell_failure(run=run, error=failure)
+        return _failed(directory, place, attempt, failure, run.step, recipe)
     _write_outcome(
         directory,
         attempt,
@@ -236,6 +239,7 @@ def execute(run: Run, signals: SignalFlags) -> Outcome:
     from stoker.train.loop import train
     from stoker.train.peaks import PeakMemory
     from stoker.train.saving import Saver
+    from stoker.train.work import tell_work
 
     hooks, run.signals = run.hooks, signals
     hooks.notify("on_run_start", run=run)
@@ -244,13 +248,21 @@ def execute(run: Run, signals: SignalFlags) -> Outcome:
     engine = build.build_engine(run)
     boundary = Boundary(run, signals)
     boundary.check_interrupted()
+    chooses = run.recipe.train.micro_batch_size == "auto"
+    if chooses:
+        from stoker.train.automatic import choose_micro_batch_size, rehearse
+
+        chooses = choose_micro_batch_size(run, engine)
     peak = PeakMemory(engine.device)
     order = build.build_order(run, data)
     model = build.build_model(run, engine)
     boundary.check_interrupted()
     state = build.build_state(run, order, model)
+    if chooses:
+        rehearse(state, boundary)
     boundary.check_interrupted()
     _set_running(run, state.total_steps, state.step)
+    tell_work(state)
 
     hooks.notify("on_train_start", state=state)
     saver = Saver(boundary)

@@ -46,6 +46,7 @@ class Reporter:
         self._run.events.write(
             "cost",
             step=state.step,
+            furthest_step=max(state.step, losses.furthest_step),
             usd=usd,
             seconds=account.seconds,
             gpus=account.gpus,

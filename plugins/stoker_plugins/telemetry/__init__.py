@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from stoker import Plugin, PluginConfig, hookimpl
-from stoker.errors import StokerError
 from stoker.run.events import EventWriter
 from stoker.run.files import make_private_directory
 from stoker.run.host import host_name
@@ -54,21 +53,12 @@ class Telemetry(Plugin[TelemetryConfig]):
 
     @hookimpl
     def on_train_start(self, state: State) -> None:
-        from stoker_plugins.telemetry.mfu import flops_per_token, peak_flops
         from stoker_plugins.telemetry.place import gpu_index
 
-        flops: float | None = None
-        try:
-            flops = flops_per_token(state.run)
-        except (StokerError, OSError) as error:
-            if state.run.is_main:
-                message = f"telemetry: MFU is not available: {error}"
-                state.run.events.write("note", message=message)
         self._pace = Pace(
             _samples(state.run),
             self.config.interval_seconds,
-            flops_per_token=flops,
-            peak_flops=peak_flops(state),
+            work=state.work,
             gpu_index=gpu_index(state.engine.device),
         )
 

@@ -72,6 +72,7 @@ class ZeroEngine(GuardedEngine):
         self.guard = FiniteGuard(self.device, scales_loss=self.regime.scales_loss)
         self.swap_folder = prepare_swap_folder(run, config)
         self.streams_state = self.swap_folder is not None
+        self.calls_communicate = config.stage == 3
 
     def building(self) -> AbstractContextManager[None]:
         """Parameters on the meta device, for stage 3 too: `shard` makes their parts, one at a time."""

@@ -8,8 +8,10 @@ from typing import Any
 
 from stoker.cli.show import command
 from stoker.errors import UsageError
+from stoker.run.arithmetic import DEFINITIONS
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter
+from stoker.run.watching import summarise
 
 Invoke = Callable[..., Any]
 
@@ -146,3 +148,29 @@ def test_the_latest_telemetry_is_shown_and_the_slow_rank_named(invoke: Invoke, n
     found = json.loads(invoke(command, "fire", "--json").output)["telemetry"]
     assert found["straggler"] == 1
     assert [gpu["rank"] for gpu in found["gpus"]] == [1]
+
+
+def test_speed_is_shown_and_said_again_at_the_end_of_a_run(invoke: Invoke, new_run: Any) -> None:
+    directory = new_run(state="done", exit_code=0, attempt=2, step=4, total_steps=4)
+    for attempt, first in ((1, 1), (2, 3)):
+        events = EventWriter(directory.events_path, attempt, 0)
+        peak = {"peak_flops_per_second": 1e12, "peak_source": "data sheet", "device": "H100"}
+        counts = {"model_flops_per_token": 1e9 * attempt, "hardware_flops_per_token": 1.5e9 * attempt}
+        events.write("work", **counts, **peak)
+        for step in (first, first + 1):
+            tokens = {"tokens": 100 * step, "supervised_tokens": 40 * step}
+            events.write("step", step=step, step_seconds=1.0, tokens_per_second=100.0, **tokens)
+        events.close()
+    expected = [
+        "100 tokens/s without padding, 40 of them supervised",
+        "step 1 s p50, 1 s p95, over 1 steps",
+        "MFU 20.0%, HFU 30.0% of the 1.0 TFLOP/s in the data sheet",
+        *DEFINITIONS,
+    ]
+    shown = invoke(command, "fire").output
+    said = "\n".join(summarise(directory, directory.read_record()))
+    for line in expected:
+        assert line in shown
+        assert line in said
+    found = json.loads(invoke(command, "fire", "--json").output)["throughput"]
+    assert (found["attempt"], found["arithmetic"]["hfu"]) == (2, 0.3)

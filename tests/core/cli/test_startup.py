@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -182,3 +183,18 @@ def test_without_the_cockpit_it_prints_help(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("stoker.cli.terminal.missing_terminal", lambda: "")
     monkeypatch.setattr(cli, "entry_points", lambda group: [])
     assert CliRunner().invoke(cli.group, []).output.startswith("Usage")
+
+
+def test_what_is_installed_as_a_plugin_of_pydantic_is_not_imported(tmp_path: Path) -> None:
+    info = tmp_path / "other-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[pydantic]\nother = other:plugin\n")
+    (tmp_path / "other.py").write_text("raise RuntimeError('imported')\n")
+    (tmp_path / "light.toml").write_text(RECIPE)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    command = [sys.executable, "-m", "stoker", "check", str(tmp_path / "light.toml")]
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": path}
+    )
+    assert result.returncode == 0, result.stderr

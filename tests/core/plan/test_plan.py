@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stoker.data.counts import DataCounts, count_rows
+from stoker.data.order import KeyedOrder
 from stoker.errors import UsageError
 from stoker.plan import dataset
 from stoker.plan.compare import compare
@@ -52,9 +53,9 @@ def test_padded_micro_batches_are_as_long_as_their_longest_row(counted: RecipeOf
 
 def test_packed_micro_batches_are_one_row_of_documents(counted: RecipeOf) -> None:
     plan = planned(counted(plugins__packing={}))
-    largest = plan.situation.micro_batch
-    assert (largest.rows, largest.longest_document, largest.supervised) == (1, 109, 20)
-    assert 4 * 59.5 < largest.positions < 4 * 109
+    # As many tokens as four padded rows; some step of eight rows has more than that.
+    assert plan.situation.micro_batch == MicroBatch(1, 4 * 109, 40, 109)
+    assert plan.situation.accumulation == 2
     # No padding: the mean step is quicker than the mean padded one.
     packed, padded = (
         planned(recipe, gpu=find_gpu("cpu")).time
@@ -63,6 +64,29 @@ def test_packed_micro_batches_are_one_row_of_documents(counted: RecipeOf) -> Non
     assert packed is not None
     assert padded is not None
     assert packed.compute < 0.8 * padded.compute
+
+
+@pytest.mark.parametrize("tokens", [None, 1000])
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("batch_size", [8, 64])
+def test_the_largest_packed_micro_batch_is_hardly_larger_than_that_of_a_run(
+    counted: RecipeOf, batch_size: int, ranks: int, tokens: int | None
+) -> None:
+    from stoker_plugins.packing.bins import fill_bins
+
+    table = {} if tokens is None else {"tokens": tokens}
+    recipe = counted(plugins__packing=table, train__batch_size=batch_size, train__epochs=200)
+    situation = planned(recipe, gpus=ranks).situation
+    order = KeyedOrder([100], batch_size, seed=0)
+    steps = [[10 + row for row in order.rows(step)] for step in range(1, 20_000 // batch_size)]
+    cuts = [fill_bins(lengths, tokens or 4 * 109, ranks) for lengths in steps]
+    sizes = [sum(lengths[number] for number in cut[0]) for lengths, cut in zip(steps, cuts, strict=True)]
+    planned_size = situation.micro_batch.positions
+    assert max(sizes) <= planned_size <= 1.25 * max(sizes)
+    assert max(len(cut) for cut in cuts) in (
+        ranks * situation.accumulation,
+        ranks * (situation.accumulation - 1),
+    )
 
 
 def test_plugins_are_asked_about_the_packed_micro_batch(

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from stoker.run.events import EventTail, EventWriter, follow, latest_by_step, read_events
+from stoker.run.events import (
+    EventTail,
+    EventWriter,
+    follow,
+    latest_by_step,
+    read_backwards,
+    read_events,
+    start_of_attempt,
+)
 
 
 @pytest.fixture
@@ -131,6 +139,31 @@ def test_processes_that_write_at_once_never_mix_their_lines(path: Path) -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     for rank in range(2):
         assert [line["n"] for line in lines if line["rank"] == rank] == list(range(300))
+
+
+def test_backwards_every_event_comes_once_whatever_the_pieces(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        EventWriter(path, 1 + number // 20, 0).write("note", message="x" * (number * 7 % 150))
+    path.write_bytes(path.read_bytes() + b'{"kind": "torn')
+    events = read_events(path)
+    assert len(events) == 40
+    for num_bytes in (1, 10, 100, 1000, 100_000):
+        monkeypatch.setattr("stoker.run.events._END_BYTES", num_bytes)
+        assert list(read_backwards(path)) == events[::-1]
+        last = EventTail(path, start_of_attempt(path, 2)).read()
+        assert last[-20:] == events[20:]
+        assert last == events[-len(last) :]
+        assert EventTail(path, start_of_attempt(path, 1)).read() == events
+
+
+def test_of_a_long_file_only_the_end_is_read_for_the_last_attempt(path: Path) -> None:
+    line = b'{"kind": "note", "attempt": 1, "message": "an earlier one"}\n'
+    path.write_bytes(line * 20_000)
+    EventWriter(path, 2, 0).write("note", message="new")
+    assert len(EventTail(path, start_of_attempt(path, 2)).read()) < 2_000
+    assert start_of_attempt(path.with_name("none"), 2) == 0
 
 
 def test_follow_gives_what_was_written_before_it_was_told_to_stop(path: Path) -> None:

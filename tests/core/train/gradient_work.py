@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from stoker.data.batches import collate_plan, plan_rows
+from stoker.data.batches import Collator, collate, collate_plan, cut_by_length, plan_rows
 from stoker.dispatch import Hooks
 from stoker.errors import StokerError
 from stoker.plugin import Plugin, PluginConfig, hookimpl
@@ -17,6 +17,8 @@ from stoker.train.coverage import GradientCoverage
 from stoker.train.distributed import place_from_environment
 from stoker.train.loop import run_micro_batches
 from stoker.train.rng import derive_seed
+from stoker_plugins.packing.batching import BinBatching
+from stoker_plugins.packing.collate import one_after_the_other
 
 
 class RandomRows:
@@ -76,22 +78,29 @@ def build(folder: str, plugins: dict[str, Any] | None = None) -> Any:
 _state: Any = None
 
 
-def gradient(folder: str, lengths: list[int], seed: int, micro_batch_size: int) -> Path:
+def gradient(
+    folder: str, lengths: list[int], seed: int, micro_batch_size: int, packed: bool = False
+) -> Path:
     """Accumulate the gradient of one step over all ranks and write rank 0's copy to a file."""
     global _state
     _state = _state or build(folder)
     index: Any = RandomRows(lengths, seed)
     run, engine = _state.run, _state.engine
     rows = range(len(lengths))
-    plan = plan_rows(1, rows, index, micro_batch_size, run.rank, run.world_size)
-    loss = run_micro_batches(_state, collate_plan(plan, index))
+    batching = cut_by_length(micro_batch_size)
+    collator: Collator = collate
+    if packed:
+        batching = BinBatching(run, tokens=micro_batch_size * max(lengths))
+        collator = one_after_the_other
+    plan = plan_rows(1, rows, index, batching, run.rank, run.world_size)
+    loss = run_micro_batches(_state, collate_plan(plan, index, collator))
     engine.finish_gradients()
     if run.world_size > 1:
         torch.distributed.all_reduce(loss)
     tensors = {name: p.grad.clone() for name, p in _state.model.named_parameters()}
     tensors["loss"] = loss
     engine.optimizer.zero_grad(set_to_none=True)
-    name = f"{derive_seed(seed, *lengths, micro_batch_size)}-{run.world_size}.safetensors"
+    name = f"{derive_seed(seed, *lengths, micro_batch_size, int(packed))}-{run.world_size}.safetensors"
     path = Path(folder) / name
     if run.is_main:
         save_file(tensors, path)
@@ -129,7 +138,7 @@ def dead_weight(folder: str) -> str:
     """What is said in the first step of a model with a dead weight."""
     state = build(folder, {"adds": AddsDeadWeight(PluginConfig())})
     index: Any = RandomRows([9, 5, 7, 3], 0)
-    plan = plan_rows(1, range(4), index, 1, state.run.rank, state.run.world_size)
+    plan = plan_rows(1, range(4), index, cut_by_length(1), state.run.rank, state.run.world_size)
     try:
         run_micro_batches(state, collate_plan(plan, index))
         state.engine.finish_gradients()

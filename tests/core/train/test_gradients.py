@@ -30,6 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     seed=st.integers(0, 2**31),
     micro_batch_size=st.integers(1, 5),
     world_size=st.sampled_from([1, 2, 3]),
+    packed=st.booleans(),
 )
 def test_every_split_over_micro_batches_and_ranks_gives_the_same_gradient(
     folder: Path,
@@ -38,10 +39,19 @@ def test_every_split_over_micro_batches_and_ranks_gives_the_same_gradient(
     seed: int,
     micro_batch_size: int,
     world_size: int,
+    packed: bool,
 ) -> None:
-    """Against all rows in one batch on one rank; float32, no dropout, 1e-6 of the norm."""
+    """Against all rows padded in one batch on one rank; float32, no dropout, 1e-6 of the norm.
+
+    `packed`: bins of as many tokens as the largest of the padded micro-batches.
+    """
     whole = work.gradient(str(folder), lengths, seed, len(lengths))
-    arguments = {"lengths": lengths, "seed": seed, "micro_batch_size": micro_batch_size}
+    arguments = {
+        "lengths": lengths,
+        "seed": seed,
+        "micro_batch_size": micro_batch_size,
+        "packed": packed,
+    }
     if world_size == 1:
         split = work.gradient(str(folder), **arguments)
     else:

@@ -120,12 +120,12 @@ def test_the_guides_effective_batch_is_two_times_four_times_four() -> None:
 
     import numpy as np
 
-    from stoker.data.batches import plan_rows
+    from stoker.data.batches import cut_by_length, plan_rows
 
     index: Any = SimpleNamespace(
         lengths=np.full(32, 5), supervised_counts=np.full(32, 4), __len__=lambda: 32
     )
-    plans = [plan_rows(1, range(32), index, 2, rank, 4) for rank in range(4)]
+    plans = [plan_rows(1, range(32), index, cut_by_length(2), rank, 4) for rank in range(4)]
     assert [len(plan.micro_batches) for plan in plans] == [4, 4, 4, 4]
     assert sorted(row for plan in plans for rows in plan.micro_batches for row in rows) == list(
         range(32)

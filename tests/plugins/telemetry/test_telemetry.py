@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from stoker.errors import StorageError, UsageError
+from stoker.errors import StorageError
 from stoker.run.directory import RunDirectory
 from stoker.run.events import Event, EventWriter, read_events
 from stoker.run.host import host_name
 from stoker.testing import Fit, tiny_fit
+from stoker.train.work import Work
 from stoker_plugins.telemetry import Telemetry, TelemetryConfig
 from stoker_plugins.telemetry.gpus import Gpus, find_index
 from stoker_plugins.telemetry.host import Host
@@ -86,29 +87,31 @@ def test_frozen_weights_have_no_gradient_to_compute(fit: Fit, tmp_path: Path) ->
     assert 0.6 * full < adapter < 0.9 * full
 
 
-def test_a_model_that_the_plan_cannot_read_has_no_mfu_and_that_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(run: Any) -> float:
-        raise UsageError("config.json has no hidden_size.")
-
-    monkeypatch.setattr("stoker_plugins.telemetry.mfu.flops_per_token", refuse)
-    fit = tiny_fit(tmp_path, OFTEN)
-    assert of_kind(samples_of(fit.directory), "rank")[0]["flops_per_token"] is None
-    said = [event["message"] for event in fit.of_kind("note")]
-    assert "telemetry: MFU is not available: config.json has no hidden_size." in said
-
-
 def test_a_device_without_a_data_sheet_has_no_mfu(fit: Fit) -> None:
-    assert of_kind(samples_of(fit.directory), "rank")[0]["mfu"] is None
+    (sample, *_) = of_kind(samples_of(fit.directory), "rank")
+    assert (sample["mfu"], sample["hfu"]) == (None, None)
+    assert sample["hardware_flops_per_token"] > sample["flops_per_token"]
 
 
-def test_mfu_is_what_training_needs_of_what_the_devices_could_do(tmp_path: Path) -> None:
-    writer = EventWriter(tmp_path / "host.jsonl", 1, 0)
-    pace = Pace(writer, 0.0, flops_per_token=6e9, peak_flops=2 * 312e12)
-    pace.note([{"step": 1, "step_seconds": 0.5, "tokens_per_second": 40_000.0}])
-    (sample,) = read_events(tmp_path / "host.jsonl")
-    assert sample["mfu"] == pytest.approx(40_000 * 6e9 / 624e12)
+def test_mfu_and_hfu_are_shares_of_what_the_devices_could_do(tmp_path: Path) -> None:
+    for source in ("data sheet", "stoker calibrate"):
+        writer = EventWriter(tmp_path / "host.jsonl", 1, 0)
+        pace = Pace(writer, 0.0, work=Work(6e9, 8e9, "A100", 2 * 312e12, source))
+        pace.note([{"step": 1, "step_seconds": 0.5, "tokens_per_second": 40_000.0}])
+    of_sheet, measured = read_events(tmp_path / "host.jsonl")
+    assert of_sheet["mfu"] == pytest.approx(40_000 * 6e9 / 624e12)
+    assert of_sheet["hfu"] == pytest.approx(40_000 * 8e9 / 624e12)
+    assert (measured["mfu"], measured["hfu"]) == (None, None)
+
+
+def test_a_rank_says_what_its_own_time_goes_to(fit: Fit) -> None:
+    steps = fit.of_kind("step")
+    paces = of_kind(samples_of(fit.directory), "rank")
+    for part in ("data_seconds", "forward_seconds", "backward_seconds", "optimizer_seconds"):
+        told = sum(sample[part] * sample["steps"] for sample in paces)
+        assert told == pytest.approx(sum(step[part] for step in steps))
+        assert told > 0
+    assert {sample["wait_seconds"] for sample in paces} == {None}
 
 
 def test_without_a_driver_it_is_said_once_that_gpus_are_not_available(
@@ -186,8 +189,7 @@ def test_a_rank_says_which_gpu_it_has_as_the_driver_counts_them(fake_gpus: None,
     pace = Pace(
         EventWriter(tmp_path / "host.jsonl", 1, 0),
         0.0,
-        flops_per_token=None,
-        peak_flops=None,
+        work=None,
         gpu_index=find_index("GPU-0b"),
     )
     pace.note([{"step": 1, "step_seconds": 0.5, "tokens_per_second": 40_000.0}])

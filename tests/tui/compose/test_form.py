@@ -154,7 +154,7 @@ def test_a_field_says_what_an_author_asks(schema: Schema) -> None:
 
 def test_plugins_that_are_on_come_first(schema: Schema) -> None:
     sections = [each for each in sections_of(schema, Document(RECIPE)) if each.plugin]
-    assert [each.plugin for each in sections if each.is_on] == ["lora"]
+    assert [each.plugin for each in sections if each.is_on] == ["lora", "packing"]
     assert sections[0].plugin == "lora"
 
 

@@ -111,6 +111,11 @@ class RunFeed:
         return self._events.story.evaluations
 
     @property
+    def supervised_per_second(self) -> float | None:
+        """Supervised tokens a second in the latest step."""
+        return self._events.story.supervised_per_second
+
+    @property
     def total_steps(self) -> int:
         """Of the whole run; 0 where that is not known yet."""
         return self._events.story.total_steps or (self.record.total_steps if self.record else 0)

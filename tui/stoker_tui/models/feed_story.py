@@ -39,6 +39,9 @@ class Story:
         """Until that is done, as far as its pace tells."""
         self.is_training = False
         """Whether the latest attempt has come to its steps, and is not over."""
+        self.supervised_per_second: float | None = None
+        """Supervised tokens of the latest step over its time; None until two steps came in a row."""
+        self._last_row: Event = {}
         self._mfu_per_speed = {} if mfu_per_speed is None else mfu_per_speed
         self._phases = PhaseClock()
         self._early: list[int] = []
@@ -77,6 +80,8 @@ class Story:
         if self._mfu_per_speed:
             self._add_mfu(rows)
         self.steps.append(rows)
+        self.supervised_per_second = _supervised_speed([self._last_row, *rows[-2:]])
+        self._last_row = rows[-1]
         self.total_steps = whole(rows[-1].get("total_steps"), self.total_steps)
         self.progress, self.is_training = None, True
         self._place_early_marks()
@@ -147,3 +152,14 @@ class Story:
             if mark.step <= last:
                 self.marks[index] = replace(mark, tokens=self.steps.tokens_at(mark.step))
         self._early = [] if force else [i for i in self._early if self.marks[i].step > last]
+
+
+def _supervised_speed(rows: Sequence[Event]) -> float | None:
+    """Of the last of them, by what the rows before it had counted."""
+    before, last = rows[-2:]
+    counts = [number(row.get("supervised_tokens")) for row in (before, last)]
+    seconds = number(last.get("step_seconds"))
+    is_next = whole(last.get("step")) == whole(before.get("step")) + 1
+    if counts[0] is None or counts[1] is None or not seconds or not is_next:
+        return None
+    return max(0.0, counts[1] - counts[0]) / seconds

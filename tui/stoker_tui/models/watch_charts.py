@@ -14,7 +14,6 @@ from stoker_tui.models.percentiles import WINDOW, Percentiles, Strided
 from stoker_tui.models.series import Series
 from stoker_tui.models.since import Since
 from stoker_tui.models.styled import has_words
-from stoker_tui.models.watch_head import mfu_of
 from stoker_tui.models.x_range import XRange
 
 if TYPE_CHECKING:
@@ -175,8 +174,9 @@ class RunCharts:
         value = known(steps.column(key)[-1], _words(key))
         if key == "loss" and len(self._feed.evaluations):
             return f"{value}  eval {known(self._feed.evaluations.latest('eval_loss'))}"
-        if key == "tokens_per_second" and (mfu := mfu_of(self._feed)) is not None:
-            return f"{value}  MFU {percent(mfu)}"
+        supervised = self._feed.supervised_per_second
+        if key == "tokens_per_second" and supervised is not None:
+            return f"{value}  supervised {figure(supervised)}"
         return value
 
     def _pace_words(self) -> str:

@@ -44,7 +44,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _setting(recipe: Recipe, options: argparse.Namespace) -> Setting:
-    rows = options.micro_batch or recipe.train.micro_batch_size
+    stated = recipe.train.micro_batch_size
+    rows = options.micro_batch or (1 if stated == "auto" else stated)
     positions = options.positions or recipe.data.sequence_length
     supervised = options.supervised if options.supervised is not None else rows * (positions - 1)
     return Setting(

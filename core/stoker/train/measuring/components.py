@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 HELD = ("weights", "gradients", "master_weights", "optimizer", "buffers")
 _COMPUTING = ("forward", "loss")
+_SCALES = "bitsandbytes.quantize"
+"""Made beside the values of quantized weights, which the engine holds."""
 _PRODUCTS = ("aten.mm", "aten.addmm", "aten.bmm", "aten.baddbmm")
 
 
@@ -52,6 +54,8 @@ class Components:
         """The component's name."""
         if allocation in self._held:
             return self._held[allocation]
+        if allocation.operation.startswith(_SCALES):
+            return "weights"
         if self._is_logits(allocation):
             return "logits"
         if allocation.was_resized or self._is_cast_weight(allocation):

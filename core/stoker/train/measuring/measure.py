@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import tempfile
 import time
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from stoker.dispatch import HOOK_NAMES, Hooks, hook_kind
 from stoker.errors import ExitCode, StokerError, UsageError
+from stoker.plan.architecture import read_architecture
 from stoker.plan.measured import Measured, Setting
 from stoker.plan.memory import MOMENTS
 from stoker.registry import make_plugins
@@ -25,6 +27,7 @@ from stoker.run.events import EventWriter
 from stoker.train import build
 from stoker.train.distributed import place_from_environment
 from stoker.train.loop import run_micro_batches
+from stoker.train.loss import CausalLMLoss
 from stoker.train.measuring.batches import make_step, tensors_of
 from stoker.train.measuring.components import Components
 from stoker.train.measuring.fake import fake_ranks, fake_tensors
@@ -75,7 +78,7 @@ def _measure(recipe: Recipe, setting: Setting, store: object) -> Measured:
             model = _construct(run)
             if setting.fake:
                 log.fake_mode = stack.enter_context(fake_tensors())
-            state = _place(run, model)
+            state = _place(run, model, fake=setting.fake)
             components, before = _take_steps(state, setting, log)
             at_peaks = peaks(before, log.changes)
             run.hooks.notify("on_run_end", run=run, outcome=Outcome(ExitCode.DONE))
@@ -128,11 +131,15 @@ def _construct(run: Run) -> nn.Module:
     return build.construct_trainable(run, build.build_engine(run))
 
 
-def _place(run: Run, model: nn.Module) -> State:
+def _place(run: Run, model: nn.Module, *, fake: bool) -> State:
     run.engine.shard(model)
     build.attach_optimizer(run, model)
     run.engine.load(_AnyValues(run.parameter_shapes))
-    return build.assemble_state(run, _NoRows(), model)
+    state = build.assemble_state(run, _NoRows(), model)
+    if fake and isinstance(state.loss, CausalLMLoss):
+        config = json.loads((run.model_directory / "config.json").read_text("utf-8"))
+        state.loss.assume(returns_logits=not read_architecture(config).changes_logits)
+    return state
 
 
 def _take_steps(state: State, setting: Setting, log: StorageLog) -> tuple[Components, dict[Any, int]]:
