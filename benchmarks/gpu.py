@@ -5,7 +5,8 @@ python benchmarks/gpu.py [--tiny] [--minutes 8]
 Prints tables in Markdown: how far the first losses of each cell are from a float32 reference on the CPU,
 then tokens/s, model FLOPs utilisation and peaks of memory. Cells are tried in order until the time is
 used up; those that were not reached are named. On a machine without a GPU it says so and exits with 5,
-unless --tiny asks for a tiny model, which only shows that the script works.
+unless --tiny asks for a tiny model, which only shows that the script works. What is asked of a GPU, and
+Hugging Face's Trainer beside it, is in `gpu_asked.py`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ FURTHER: tuple[Mapping[str, str], ...] = (
     {"attention": "flex"},
     {"attention": "flash_attention_2"},
     {"attention": "auto", "packing": "packed"},
+    {"kernels": "liger"},
     {"checkpointing": "offload"},
     {"checkpointing": "every_n"},
     {"precision": "bf16"},

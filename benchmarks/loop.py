@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from stoker.data.batches import collate_plan, plan_step
+from stoker.data.batches import collate_plan, cut_by_length, plan_step
 from stoker.dispatch import Hooks
 from stoker.plugin import Plugin, PluginConfig
 from stoker.run.context import Run
@@ -88,7 +88,7 @@ def bare_tokens_per_second(folder: Path, steps: int) -> float:
     model, loss_function = state.model, state.loss
     parameters = list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=1e-2, fused=True)
-    plans = [plan_step(order, data.train, step, 4) for step in range(1, steps + 1)]
+    plans = [plan_step(order, data.train, step, cut_by_length(4)) for step in range(1, steps + 1)]
     collated = [collate_plan(plan, data.train) for plan in plans]
     started = time.perf_counter()
     for step in collated:

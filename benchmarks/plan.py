@@ -52,7 +52,7 @@ def main() -> None:
             architecture=read_architecture(config),
             precision="bf16_mixed",
             batch_size=BATCH_SIZE,
-            micro_batch=lambda rows: MicroBatch(rows, 2048, rows * 2048, 2048),
+            micro_batch=lambda rows, ranks: MicroBatch(rows, 2048, rows * 2048, 2048),
             load=Load(steps=1000),
             gpus=tuple(known_gpus().values()),
             counts=COUNTS,

@@ -183,7 +183,7 @@ def _facts(
         adapter=adapter,
         quantized=quantized,
         checkpointing=_checkpointing(run),
-        loss=_loss(run, tokens),
+        loss=_loss(run, tokens, 4 if _precision(run, source) == "fp32" else 2),
         repeats_keys=source.get("repeats_keys", False),
         packed=run.get("packed", source.get("packed", False)),
         compiled="block" if run.get("compiled") else "no",
@@ -227,8 +227,8 @@ def _sharding(run: Mapping[str, Any]) -> Sharding:
     return Sharding()
 
 
-def _loss(run: Mapping[str, Any], tokens: int) -> Loss | None:
-    """What each trainer's takes; None: as large as stoker's, logits in float32, of all positions."""
+def _loss(run: Mapping[str, Any], tokens: int, item: int) -> Loss:
+    """What each trainer's takes: all logits at once, unless the source says otherwise."""
     kind = run.get("loss")
     if kind == "compiled":  # the model casts logits to float32; one kernel makes their gradient
         return Loss(kept_bytes=4, working_bytes=4)
@@ -247,7 +247,8 @@ def _loss(run: Mapping[str, Any], tokens: int) -> Loss | None:
         shape = _architecture(run["model"], {}, {})
         at_once = 2 ** math.ceil(math.log2(tokens / math.ceil(shape.vocab_size / shape.hidden_size)))
         return Loss(kept_bytes=0, working_bytes=6, working_tokens=at_once)
-    return None
+    # Logits; in the backward their log-softmax, its gradient and theirs, in float32.
+    return Loss(kept_bytes=item, working_bytes=12 - item)
 
 
 # -- others ---------------------------------------------------------------------------------------

@@ -21,11 +21,13 @@ from typing import Any
 from cells import machine
 
 from stoker import Plugin, PluginConfig, hookimpl
+from stoker.run.arithmetic import DATA_SHEET
 from stoker.run.directory import RunDirectory
 from stoker.run.events import EventWriter
 from stoker.run.ledger import Tariff, read_ledger
 from stoker.run.meter import Meter
 from stoker.testing import tiny_fit, write_tiny_model
+from stoker.train.work import Work
 from stoker_plugins.cost import CostConfig
 from stoker_plugins.cost.account import Account
 from stoker_plugins.cost.budget import Budget
@@ -77,7 +79,8 @@ def sampling_share(folder: Path, seconds: float) -> float:
 
 def hook_seconds(folder: Path) -> float:
     """What the hooks of both plugins take for a step that is a log point, on the training thread."""
-    pace = Pace(EventWriter(folder / "rank.jsonl", 1, 0), 1e9, flops_per_token=6e9, peak_flops=1e15)
+    work = Work(6e9, 7e9, "H100", 1e15, DATA_SHEET)
+    pace = Pace(EventWriter(folder / "rank.jsonl", 1, 0), 1e9, work=work)
     row = {"step": 1, "step_seconds": 0.1, "tokens_per_second": 1e4, "wait_seconds": 0.0}
     tariff = Tariff(usd_per_gpu_hour=2.0, source="benchmark")
     Meter(RunDirectory(folder), tariff, attempt=1, gpus=1).start().stop()
