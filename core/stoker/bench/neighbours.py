@@ -12,6 +12,7 @@ from stoker.plan.compare import compare, prices_of, time_and_cost
 from stoker.plan.gpus import CPU
 from stoker.plan.question import UNKNOWN_STEPS, make_question
 from stoker.plan.ranking import by_cost, by_time
+from stoker.plan.what_fits import differences
 
 if TYPE_CHECKING:
     from stoker.plan.plan import Plan, Target
@@ -74,17 +75,7 @@ def _baseline(question: Question, plan: Plan) -> _Baseline:
 
 
 def _is_near(candidate: Candidate, plan: Plan) -> bool:
-    return len(_differences(candidate, plan)) <= 1
-
-
-def _differences(candidate: Candidate, plan: Plan) -> list[str]:
-    """What is another than in the plan, in words, without the rows of a micro-batch."""
-    found = [
-        f"{axis} {value}" for axis, value in candidate.values.items() if plan.values.get(axis) != value
-    ]
-    if candidate.gpus != plan.target.gpus:
-        found.append(f"{candidate.gpus} {'GPU' if candidate.gpus == 1 else 'GPUs'}")
-    return found
+    return len(differences(candidate, plan)) <= 1
 
 
 def _described(candidate: Candidate | None, plan: Plan, baseline: _Baseline) -> dict[str, Any] | None:
@@ -99,7 +90,7 @@ def _described(candidate: Candidate | None, plan: Plan, baseline: _Baseline) -> 
 
 
 def _words(candidate: Candidate, plan: Plan) -> Iterable[str]:
-    yield from _differences(candidate, plan)
+    yield from differences(candidate, plan)
     rows = candidate.micro_batch_rows
     if rows != plan.micro_batch_rows:
         yield f"{rows} {'row' if rows == 1 else 'rows'} at once"

@@ -80,6 +80,9 @@ def _killed(rank: int, number: int) -> RankError:
     if number == signal.SIGKILL:
         return RankError(
             message=f"rank {rank} was killed ({name}).",
-            hint="Often the machine ran out of memory: see dmesg; lower train.micro_batch_size.",
+            hint=(
+                "Often the machine ran out of memory: see dmesg. `stoker plan` says what a rank needs and "
+                'what fits; train.micro_batch_size = "auto" finds the most rows that do.'
+            ),
         )
     return RankError(message=f"rank {rank} was ended by {name}.", hint="The end of its log may say why.")

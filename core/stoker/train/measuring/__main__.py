@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m stoker.train.measuring")
     parser.add_argument("--lock", type=Path, required=True, help="recipe.lock.json of the recipe")
-    parser.add_argument("--micro-batch", type=int, metavar="ROWS", help="default: the recipe's")
+    parser.add_argument(
+        "--micro-batch", type=int, metavar="ROWS", help="default: the recipe's; 1 where it says auto"
+    )
     parser.add_argument("--positions", type=int, help="tokens of a row; default: data.sequence_length")
     parser.add_argument("--supervised", type=int, help="of all rows; default: all that have a next one")
     parser.add_argument("--packed", type=int, metavar="LONGEST", help="documents of so many tokens")
