@@ -81,8 +81,8 @@ def _killed(rank: int, number: int) -> RankError:
         return RankError(
             message=f"rank {rank} was killed ({name}).",
             hint=(
-                "Often the machine ran out of memory: see dmesg. `stoker plan` says what a rank needs and "
-                'what fits; train.micro_batch_size = "auto" finds the most rows that do.'
+                "Often the machine ran out of memory: see dmesg. `stoker plan` says what a rank needs "
+                'and what fits; train.micro_batch_size = "auto" finds the most rows that do.'
             ),
         )
     return RankError(message=f"rank {rank} was ended by {name}.", hint="The end of its log may say why.")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import gc
 import json
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,8 +23,8 @@ from stoker.plan.automatic import even_sizes
 from stoker.plan.plan import Target, make_plan
 from stoker.plan.this_machine import this_gpu
 from stoker.train.distributed import from_first_rank
-from stoker.train.out_of_memory import host_capacity, is_out_of_memory, out_of_memory
-from stoker.train.peaks import most_resident
+from stoker.train.out_of_memory import free_frames, host_capacity, is_out_of_memory, out_of_memory
+from stoker.train.peaks import forget_peak, most_resident
 from stoker.train.rng import seed_micro_batch
 
 if TYPE_CHECKING:
@@ -154,15 +153,15 @@ def _works_everywhere(state: State, boundary: Boundary, rows: int) -> bool:
     run.heartbeat.beat(f"trying micro-batches of {_count(rows)}")
     problem: BaseException | None = None
     works = True
+    tells_peak = forget_peak()  # a larger try before this one must not count
     try:
         _try(state)
-        works = _is_resident(state)
+        works = _is_resident(state) or not tells_peak
     except BaseException as error:
         if not is_out_of_memory(error):
             problem = error
         works = False
-        # The frames hold the tensors that were too large.
-        traceback.clear_frames(error.__traceback__)
+        free_frames(error)
     state.optimizer.zero_grad(set_to_none=True)
     if not works:
         gc.collect()
@@ -199,14 +198,19 @@ def _is_resident(state: State) -> bool:
 
 
 def largest_rows(state: State) -> list[int]:
-    """The rows of the micro-batch with the most tokens that a step may have."""
-    run, lengths = state.run, state.run.index.lengths
-    longest = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")[: run.micro_batch_size]
-    candidates = [[int(row) for row in longest]]
+    """The rows of the micro-batch with the most tokens that a step may have.
+
+    Where all logits are computed at once, one with fewer tokens, of which more are supervised, may need
+    more memory: that is not looked at.
+    """
+    run, lengths = state.run, np.asarray(state.run.index.lengths, dtype=np.int64)
+    longest = np.argsort(-lengths, kind="stable")[: run.micro_batch_size]
+    # Laid out as in a step: a plugin may not put as many rows together.
+    candidates = state.batching([int(row) for row in longest], lengths, 1)
     last = min(state.step + _STEPS_LOOKED_AT, state.total_steps)
     for step in range(state.step + 1, last + 1):
         candidates += state.plan(step, 0).micro_batches[:1]
-    return max(candidates, key=lambda rows: int(np.asarray(lengths)[rows].sum()))
+    return max(candidates, key=lambda rows: int(lengths[rows].sum()))
 
 
 @contextmanager

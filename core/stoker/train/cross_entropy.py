@@ -28,8 +28,12 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, bias: Tensor | None, ta
     """Sum of the cross-entropy of `hidden @ weight.T + bias`, float32, for a single backward.
 
     `hidden` [n, H], `weight` [V, H], `bias` [V], `targets` int64 [n]. Under autocast the products are
-    computed in its dtype; gradients of the weight are added up in the weight's own.
+    computed in its dtype; gradients of the weight are added up in the weight's own: in bfloat16 each
+    chunk rounds them once more.
     """
+    if not torch.is_grad_enabled():  # a function of autograd's would not know
+        hidden, weight = hidden.detach(), weight.detach()
+        bias = None if bias is None else bias.detach()
     apply: Any = _LinearCrossEntropy.apply
     total: Tensor = apply(hidden, weight, bias, targets)
     return total

@@ -22,30 +22,63 @@ if TYPE_CHECKING:
     from stoker.recipe.model import Recipe
     from stoker.run.context import Run
 
-_SIGNS = ("can't allocate memory", "not enough memory", "CUDA out of memory", "bad_alloc")
-"""What torch says in a plain `RuntimeError` where a CPU's allocator, or an older layer, gets nothing."""
+_HOST_SIGNS = ("can't allocate memory", "not enough memory", "bad_alloc")
+"""What torch says in a plain `RuntimeError` where the host's allocator gets nothing."""
+_SIGNS = (*_HOST_SIGNS, "out of memory", "alloc_failed")
+"""And what CUDA, cuBLAS, Triton and NCCL say, each in an error of its own."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on a GPU or on the host."""
-    if isinstance(error, MemoryError):
-        return True
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+    return isinstance(error, MemoryError) or _says(error, _SIGNS)
+
+
+def _is_of_host(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or _says(error, _HOST_SIGNS)
+
+
+def _says(error: BaseException, signs: tuple[str, ...]) -> bool:
+    """Torch's `OutOfMemoryError` is a `RuntimeError` as well."""
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in signs)
+
+
+def free_frames(error: BaseException) -> None:
+    """Let go of what the frames of an error, and of those that led to it, hold: what was too large."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        seen.add(id(each))
+        traceback.clear_frames(each.__traceback__)
+        each = each.__cause__ or each.__context__
 
 
 def explained(run: Run, error: BaseException) -> BaseException:
-    """The error itself, or for one of memory the `DoesNotFitError` to show in its place."""
+    """The error itself, or for one of memory the `StokerError` to show in its place.
+
+    A `DoesNotFitError` for the memory that a plan is about. On a machine with a GPU the host's is not:
+    there it may be another process that took it, so such a run may be started again.
+    """
     if isinstance(error, StokerError) or not is_out_of_memory(error):
         return error
-    # The frames hold what was too large, and planning needs some memory of its own.
-    traceback.clear_frames(error.__traceback__)
+    free_frames(error)  # planning needs some memory of its own
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    found = out_of_memory(run, f"{run.heartbeat.phase} ({first})")
+    where = f"{run.heartbeat.phase} ({first})"
+    found = _host_is_full(run, where) if _is_of_host(error) and _has_gpu() else out_of_memory(run, where)
     found.__cause__ = error
     return found
+
+
+def _has_gpu() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_available()
+
+
+def _host_is_full(run: Run, where: str) -> StokerError:
+    total = psutil.virtual_memory().total / 1e9
+    return StokerError(
+        f"rank {run.rank} got no memory of the host at {where}; the machine has {total:,.0f} GB.",
+        hint="`stoker plan` says what offloading takes of the host; see also what else runs there.",
+    )
 
 
 def out_of_memory(run: Run, where: str) -> DoesNotFitError:
@@ -53,8 +86,9 @@ def out_of_memory(run: Run, where: str) -> DoesNotFitError:
     message = f"rank {run.rank} ran out of memory at {where}."
     try:
         planned, hint = _advice(run)
-    except StokerError as error:
-        planned, hint = f"No plan could be made: {error}", "Lower train.micro_batch_size."
+    except Exception as error:  # planning may get no memory either, and must not hide what happened
+        reason = error if isinstance(error, StokerError) else repr(error)
+        planned, hint = f"No plan could be made: {reason}", "Lower train.micro_batch_size."
     return DoesNotFitError(f"{message} {planned}", hint=hint)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +33,7 @@ class PeakMemory:
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
             return
-        with suppress(OSError):
-            _CLEAR.write_text(_RESET_PEAK)
+        forget_peak()
 
     def report(self, run: Run) -> None:
         """One `peak_memory` event of this rank, in bytes."""
@@ -54,9 +52,22 @@ class PeakMemory:
         return max(0, now["VmHWM"] - self._before["VmRSS"] - max(0, mapped))
 
 
+def forget_peak() -> bool:
+    """Let the most that was resident begin anew; whether the system does that."""
+    try:
+        _CLEAR.write_text(_RESET_PEAK)
+    except OSError:
+        return False
+    return True
+
+
 def most_resident() -> int:
-    """Bytes of this process that were resident at most; 0 where the system does not tell."""
-    return _resident().get("VmHWM", 0)
+    """Bytes of this process that were resident at most since `forget_peak`, without mapped files.
+
+    0 where the system does not tell.
+    """
+    now = _resident()
+    return max(0, now.get("VmHWM", 0) - now.get("RssFile", 0))
 
 
 def in_use(name: str) -> int:

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stoker.errors import DoesNotFitError
 from stoker.plan import automatic as planned
 from stoker.testing import tiny_fit
-from stoker.train.automatic import FACT, MOST_TRIES, largest_that_works
+from stoker.train.automatic import FACT, MOST_TRIES, largest_rows, largest_that_works
+from stoker.train.peaks import forget_peak, most_resident
+from stoker.train.state import State
 
 WORK = Path(__file__).parents[2].joinpath("fit_work.py").as_posix()
 AUTO = 'train.micro_batch_size="auto"'
@@ -83,6 +86,36 @@ def test_where_nothing_works_the_error_names_what_fits(
         tiny_fit(tmp_path, {}, [AUTO])
     assert "[plugins." in str(caught.value)
     assert int(caught.value.exit_code) == 3
+
+
+def test_a_try_that_was_too_large_does_not_count_against_a_smaller_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def takes_64_mib_a_row(state: State) -> None:
+        torch.ones(state.run.micro_batch_size << 26, dtype=torch.uint8)
+
+    forget_peak()
+    limit = most_resident() + (300 << 20)
+    monkeypatch.setattr("stoker.train.automatic._try", takes_64_mib_a_row)
+    monkeypatch.setattr("stoker.train.automatic.host_capacity", lambda ranks: limit)
+    fit = tiny_fit(tmp_path, {}, ["train.batch_size=8", "train.steps=1", AUTO])
+    assert fit.run.micro_batch_size == 4
+    assert any("4 rows tried out, where 8 were" in each["message"] for each in fit.of_kind("note"))
+
+
+def test_what_is_tried_is_laid_out_as_a_plugin_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def note(state: State) -> None:
+        rows = largest_rows(state)
+        tried.append(int(sum(state.run.index.lengths[row] for row in rows)))
+
+    monkeypatch.setattr("stoker.train.automatic._try", note)
+    tiny_fit(tmp_path, {"packing": {"tokens": 130}}, ["train.batch_size=8", "train.steps=1", AUTO])
+    assert tried
+    assert max(tried) <= 130
 
 
 def test_two_ranks_settle_on_one_number_and_train_as_with_it(

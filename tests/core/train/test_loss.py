@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from stoker.data.batches import Batch
 from stoker.plan import head_chunks
 from stoker.testing import write_tiny_model
+from stoker.train.cross_entropy import linear_cross_entropy
 from stoker.train.loss import CausalLMLoss
 
 
@@ -225,3 +226,15 @@ def test_a_second_backward_is_refused(model: torch.nn.Module) -> None:
     total.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="differentiated before"):
         total.backward()
+
+
+def test_where_nothing_is_learnt_no_gradient_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, weight = torch.randn(9, 8), torch.nn.Parameter(torch.randn(30, 8))
+    targets = torch.arange(9)
+    with torch.no_grad():
+        expected = functional.cross_entropy(hidden @ weight.t(), targets, reduction="sum")
+        monkeypatch.setattr(torch, "zeros_like", None)  # what a gradient of the weight begins as
+        found = linear_cross_entropy(hidden, weight, None, targets)
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(TypeError):
+        linear_cross_entropy(hidden, weight, None, targets)
