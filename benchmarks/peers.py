@@ -240,7 +240,12 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--sequence-length", type=int, default=512)
     parser.add_argument("--held-out-steps", type=int, default=6, help="0: no such runs")
     parser.add_argument("--evaluate-every", type=int, default=2)
-    parser.add_argument("--data", type=Path, default=DATA, help="a JSON list in Alpaca's columns")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=DATA,
+        help="a JSON list in Alpaca's columns; default: that file, or demo:alpaca",
+    )
     parser.add_argument("--json", type=Path, help="append finished runs to this file, and go on with it")
     parser.add_argument("--tiny", action="store_true", help="a tiny model: does the script work?")
     options = parser.parse_args()
@@ -256,7 +261,9 @@ def main() -> None:
     options = parsed()
     sizes = ("steps", "batch_size", "micro_batch_size", "sequence_length", "held_out_steps", "tiny")
     results = Results(options.json, {name: getattr(options, name) for name in sizes})
-    lines = [f"\n{platform.machine()}, {os.cpu_count()} cores, {measuring.THREADS} threads each"]
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {measuring.THREADS} threads each"
+    data = options.data.name if options.data.is_file() else "demo:alpaca"
+    lines = [f"\n{machine}; rows of {data}"]
     with tempfile.TemporaryDirectory() as name:
         warm_up(Bench(options, Path(name) / "warm-up", tiny=True))
         bench = Bench(options, Path(name) / "bench", tiny=options.tiny)
