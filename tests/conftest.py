@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,6 +22,8 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 # Where the Makefile has DeepSpeed's extensions compiled to, which takes minutes once.
 os.environ.setdefault("TORCH_EXTENSIONS_DIR", str(Path(sys.prefix) / "torch-extensions"))
 os.environ.setdefault("MAX_JOBS", "2")
+# Tests send it to processes of theirs, which would inherit from nohup that it is not heard.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 LONG = (

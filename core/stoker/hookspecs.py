@@ -38,6 +38,7 @@ order it saw with this block, line by line.
     make_collator(run)                          how rows of a micro-batch become tensors
     make_batching(run)                          how rows of a step become micro-batches
                                                 plugin.load_state(state), when resuming
+                                                train.micro_batch_size = "auto": tries, unheard by hooks
     collect_estimates(situation)                again: for the work of a token, which MFU and HFU need
     on_train_start(state)
     a first checkpoint, as below, unless the run goes on from one
