@@ -12,6 +12,8 @@ REFERENCE = "bare"
 """Whose losses the others are compared with: the plainest."""
 TARGETS = {"hf_trainer": 2.0, "trl": 1.8, "trl_best": 1.10, "bare_packed": 0.98}
 """Least tokens/s of stoker over theirs."""
+MOST_MEMORY = 1.0
+"""Most peak memory of stoker over anybody's."""
 MOST_DIFFERENCE = {"fp32": 1e-4, "bf16": 2e-2}
 """Relative difference of a step's loss. In bfloat16 products have 8 bits (2**-8 is 4e-3), and whether a
 token stands in a padded or a packed row decides how its sums are rounded; frozen weights differ too."""
@@ -86,16 +88,14 @@ def _row(runs: Runs, name: str, rounds: Sequence[Mapping[str, Any]]) -> str:
         target = TARGETS.get(name)
         asked = f"{target:.2f}" if target else ""
         speeds, memories = ratios(runs, name, "tokens_per_second"), ratios(runs, name, "peak_bytes")
-        faster = _judged(speeds, target)
-        smaller = spread(memories, 2) if memories else ""
+        if speeds:
+            faster = _judged(speeds, missed=target is not None and statistics.median(speeds) < target)
+            smaller = _judged(memories, missed=statistics.median(memories) > MOST_MEMORY)
     return f"| {name} | {speed} | {faster} | {asked} | {memory} | {smaller} | {start_up} |"
 
 
-def _judged(values: Sequence[float], target: float | None) -> str:
+def _judged(values: Sequence[float], *, missed: bool) -> str:
     """The spread; bold where the median misses what is asked."""
-    if not values:
-        return ""
-    missed = target is not None and statistics.median(values) < target
     return f"**{spread(values, 2)}**" if missed else spread(values, 2)
 
 

@@ -102,12 +102,10 @@ def measured(command: list[str], log: Path, timeout: float) -> tuple[Mapping[str
 def numbers(result: Mapping[str, Any], outside: Mapping[str, Any], tokens: list[int]) -> dict[str, Any]:
     """What is kept of a run. `tokens`: non-padding tokens of each step; the first step warms up."""
     timed = result["step_seconds"][1:]
-    typical = sorted(timed)[len(timed) // 2]
     return {
         "tokens_per_second": sum(tokens[1:]) / sum(timed),
         "peak_bytes": outside["peak"](result["began"], result["ended"]),
-        # As if the first step had taken as long as the others: the rest of it is warming up.
-        "start_up_seconds": result["first_ended"] - typical - outside["started"],
+        "start_up_seconds": result["began"] - outside["started"],
         "losses": result["losses"],
         "step_seconds": result["step_seconds"],
         "held_out": result["held_out"],
