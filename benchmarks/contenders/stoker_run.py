@@ -74,7 +74,6 @@ def result(workload: Workload) -> dict[str, Any]:
         "losses": [step["loss"] for step in steps],
         "step_seconds": seconds,
         "began": steps[0]["t"] - seconds[0],
-        "first_ended": steps[0]["t"],
         "ended": steps[-1]["t"],
         "held_out": [(sum(seconds[: event["step"]]), event["eval_loss"]) for event in graded],
         "notes": {},

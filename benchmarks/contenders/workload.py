@@ -97,7 +97,7 @@ class Meter:
         self.step_seconds: list[float] = []
         self.held_out: list[tuple[float, float]] = []
         """Seconds of training so far, and the loss on the held-out rows."""
-        self._began = self._first_ended = self._ended = 0.0
+        self._began = self._ended = 0.0
         self._mark = 0.0
 
     def start(self) -> None:
@@ -111,7 +111,6 @@ class Meter:
         self.step_seconds.append(now - self._mark)
         self._mark = now
         self._ended = time.time()
-        self._first_ended = self._first_ended or self._ended
         if loss is not None:
             self.losses.append(loss)
 
@@ -135,7 +134,6 @@ class Meter:
             "losses": self.losses,
             "step_seconds": self.step_seconds,
             "began": self._began,
-            "first_ended": self._first_ended,
             "ended": self._ended,
             "held_out": self.held_out,
             "notes": notes,
