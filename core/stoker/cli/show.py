@@ -26,7 +26,13 @@ from stoker.run.watching import relative
 _SHOWN_EVALUATIONS = 10
 
 
-@click.command(help="Show what is known about a run.\n\nState, losses, speed and what the time went to, cost, checkpoints, errors.")
+_HELP = """Show what is known about a run.
+
+State, losses, speed and what the time went to, cost, checkpoints, errors.
+"""
+
+
+@click.command(help=_HELP)
 @run_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(run: str, run_dir: Path, as_json: bool) -> None:
