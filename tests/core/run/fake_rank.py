@@ -119,10 +119,12 @@ if behaviour.startswith("once-"):
         os.kill(os.getpid(), signal.SIGSTOP)
     leave(int(how), step=1, message="" if how in ("75", "76") else "no luck.")
 
-# What is left waits: hang, until a SIGTERM; slow, a moment longer; stubborn, for ever.
+# What is left waits: hang and told-76, until a SIGTERM; slow, a moment longer; stubborn, for ever.
 deadline = time.monotonic() + 60
 while not stopped and time.monotonic() < deadline:
     time.sleep(0.02)
 if behaviour == "slow":
     time.sleep(3)
+if behaviour == "told-76":
+    os._exit(76)
 leave(75, step=2)

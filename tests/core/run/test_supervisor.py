@@ -156,7 +156,7 @@ def test_a_rank_that_leaves_at_once_takes_the_others_with_it(
 def test_a_failure_before_a_rank_left_at_once_stays_the_cause(
     supervise: Supervise, directory: RunDirectory
 ) -> None:
-    assert supervise("fail,exit-76") == 71
+    assert supervise("fail,told-76") == 71
     assert directory.read_record().state == "failed"
 
 
