@@ -89,6 +89,7 @@ class Write:
             write_pieces(self.commit.directory, self._rank, self._pieces, report)
         except Exception as error:
             self.error = error
+        self._pieces = ()
         self.part_is_over = True
 
     def _run(self) -> None:

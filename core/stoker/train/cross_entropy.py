@@ -61,17 +61,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor
     ) -> Tensor:
         narrow, product = in_compute_dtype(hidden, weight)
+        narrow_bias = None if bias is None else bias.to(product.dtype)
         gradients = _Gradients(ctx.needs_input_grad, narrow, weight, bias)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+
+        def add(part: slice) -> None:
+            # In a function: logits of one chunk would live until those of the next are there.
+            logits = functional.linear(narrow[part], product, narrow_bias)
+            chunk, of_logits = _of_chunk(logits, targets[part], differentiate=gradients.any)
+            total.add_(chunk)
+            if of_logits is not None:
+                gradients.add(part, of_logits, narrow[part], product)
+
         length = head_chunks.chunk_length(len(weight))
         with torch.autocast(hidden.device.type, enabled=False):
             for start in range(0, len(hidden), length):
-                part = slice(start, start + length)
-                logits = functional.linear(narrow[part], product, _like(bias, product))
-                chunk, of_logits = _of_chunk(logits, targets[part], differentiate=gradients.any)
-                total += chunk
-                if of_logits is not None:
-                    gradients.add(part, of_logits, narrow[part], product)
+                add(slice(start, start + length))
         ctx.gradients = gradients
         return total
 
@@ -82,10 +87,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if gradients is None:
             raise RuntimeError("linear_cross_entropy was differentiated before: its gradients are gone.")
         return (*gradients.scaled(gradient), None)
-
-
-def _like(bias: Tensor | None, weight: Tensor) -> Tensor | None:
-    return None if bias is None else bias.to(weight.dtype)
 
 
 def _of_chunk(logits: Tensor, targets: Tensor, *, differentiate: bool) -> tuple[Tensor, Tensor | None]:

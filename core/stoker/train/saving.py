@@ -258,10 +258,13 @@ class Saver:
         if not self._copies:
             return state.engine.tensors()
         pieces = list(state.engine.tensors())
-        missing = num_bytes(pieces) - self._snapshot.num_bytes
+        # The copy before the first step lacks the optimizer's states, so that of the next save is
+        # larger: nothing keeps it for the time between.
+        snapshot = self._snapshot if state.step else Snapshot()
+        missing = num_bytes(pieces) - snapshot.num_bytes
         self._copies = self.boundary.all_fine(missing <= 0 or fits_in_memory(missing))
         if self._copies:
-            return self._snapshot.take(pieces)
+            return snapshot.take(pieces)
         self._note(
             "checkpoints are written while training waits: free host memory does not hold a copy of "
             f"the state, {missing / 1e9:.1f} GB on this rank"

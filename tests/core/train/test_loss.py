@@ -1,5 +1,6 @@
 """The head runs on supervised positions only, and the loss is the textbook's."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from stoker.plan import head_chunks
 from stoker.testing import write_tiny_model
 from stoker.train.cross_entropy import linear_cross_entropy
 from stoker.train.loss import CausalLMLoss
+from stoker.train.measuring.storages import StorageLog
 
 
 @pytest.fixture
@@ -178,6 +180,20 @@ def test_the_logits_of_all_positions_are_never_there(
             if grad:
                 gradients(model, total)
         assert largest.numel < 180 * 259 / 2
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_logits_of_a_chunk_are_gone_before_those_of_the_next() -> None:
+    vocabulary, width = 4096, 4
+    hidden = torch.randn(4 * CHUNK, width, requires_grad=True)
+    weight, targets = torch.randn(vocabulary, width), torch.randint(vocabulary, (4 * CHUNK,))
+    with StorageLog() as log:
+        for tensor in (hidden, weight, targets):
+            log.ignore(tensor)
+        linear_cross_entropy(hidden, weight, None, targets)
+    most = max(itertools.accumulate(change.num_bytes for change in log.changes))
+    of_one_chunk = CHUNK * vocabulary * 4
+    assert of_one_chunk <= most < 1.1 * of_one_chunk
 
 
 class Capped(torch.nn.Module):

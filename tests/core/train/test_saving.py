@@ -6,7 +6,8 @@ import errno
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ import pytest
 
 from stoker import Plugin, PluginConfig, hookimpl
 from stoker.checkpoint import commit
+from stoker.checkpoint.snapshot import Snapshot
 from stoker.durable import observing
 from stoker.errors import ExitCode, StorageError
 from stoker.run.directory import RunDirectory
@@ -24,6 +26,7 @@ from stoker.run.notices import Notice
 from stoker.testing import Fit, tiny_fit
 from stoker.train import room, saving
 from stoker.train.boundary import INTERRUPT, Decision
+from stoker.train.engine import Piece
 from stoker.train.worker import SECONDS_TO_LEAVE, leave_saved
 
 
@@ -74,6 +77,37 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path) -> None:
     ]
     assert order.index(("committed", 2)) > order.index(("step", 4))
     assert names(fit) == [f"step-{step:08d}" for step in (0, 2, 4, 6, 8)]
+
+
+def test_the_copy_before_the_first_step_is_given_back_and_later_ones_share_their_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[tuple[weakref.ref[Any], ...]] = []
+    alive: list[list[bool]] = []
+    addresses: list[int] = []
+
+    class Watched(Snapshot):
+        def take(self, pieces: Iterable[Piece]) -> list[Piece]:
+            found = super().take(pieces)
+            taken.append((weakref.ref(self), *(weakref.ref(piece) for piece in found)))
+            addresses.append(self._buffers[0].data_ptr())
+            return found
+
+    class Watcher(Plugin[PluginConfig]):
+        @hookimpl
+        def on_checkpoint_committed(self) -> None:
+            alive.append([ref() is not None for ref in taken[-1]])
+
+    monkeypatch.setattr(saving, "Snapshot", Watched)
+    settings = ["train.steps=4", 'checkpoint.every="2 steps"']
+    tiny_fit(tmp_path, {"watcher": Watcher(PluginConfig())}, settings)
+    first, *later = alive
+    assert len(first) > 10
+    assert not any(first)
+    # The buffers are there for the next one; nothing holds on to what was written from them.
+    assert [each[0] for each in later] == [True, True]
+    assert not any(any(each[1:]) for each in later)
+    assert addresses[1] == addresses[2]
 
 
 def test_a_checkpoint_holds_the_step_at_which_it_was_begun(
