@@ -15,6 +15,7 @@ from stoker.errors import StokerError
 from stoker.recipe.lock import read_lock
 from stoker.run.directory import RunDirectory
 from stoker.train.build import run_outside_training, tokenise_data
+from stoker.train.garbage import exit_without_collecting
 from stoker.train.signals import SignalFlags
 
 
@@ -33,4 +34,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_without_collecting(main())

@@ -21,6 +21,7 @@ from stoker.recipe.lock import read_lock
 from stoker.run.context import Run
 from stoker.run.directory import RunDirectory
 from stoker.train.build import construct_model, run_outside_training, weight_source
+from stoker.train.garbage import exit_without_collecting
 from stoker.train.model import make_model
 from stoker.train.precision import REGIMES
 from stoker.train.weights import WeightSource, fill, replace_parameters
@@ -159,4 +160,4 @@ def _place(model: nn.Module) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_without_collecting(main())

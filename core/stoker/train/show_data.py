@@ -25,6 +25,7 @@ from stoker.recipe.schema import DataSource
 from stoker.run.context import Run
 from stoker.run.directory import RunDirectory
 from stoker.train.build import run_outside_training
+from stoker.train.garbage import exit_without_collecting
 
 Shown = dict[str, list[dict[str, Any]]]
 
@@ -96,3 +97,4 @@ def _problem(recipe: Recipe | None, key: str, error: StokerError) -> dict[str, A
 
 if __name__ == "__main__":
     main()
+    exit_without_collecting()

@@ -17,6 +17,7 @@ from stoker.recipe.lock import read_lock
 from stoker.run.directory import RunDirectory
 from stoker.testing import tiny_recipe
 from stoker.train.build import run_outside_training
+from stoker.train.garbage import exit_without_collecting
 
 NUM_LAYERS = 2
 NUM_HEADS = 4
@@ -89,4 +90,4 @@ def shrink(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_without_collecting(main())

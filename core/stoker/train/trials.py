@@ -12,6 +12,7 @@ from pathlib import Path
 from stoker.recipe.lock import read_lock
 from stoker.run.directory import RunDirectory
 from stoker.train.distributed import disconnect, open_store, place_from_environment, publish
+from stoker.train.garbage import exit_without_collecting
 from stoker.train.signals import SignalFlags
 from stoker.train.worker import run_rank
 
@@ -33,3 +34,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    exit_without_collecting()

@@ -44,6 +44,7 @@ from stoker.train.distributed import (
     place_from_environment,
     publish,
 )
+from stoker.train.garbage import collecting_seldom, exit_without_collecting
 from stoker.train.signals import SignalFlags
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def main() -> None:
     except StokerError as error:
         leave(store, directory, attempt)
         sys.exit(_failed(directory, place, attempt, error))
-    sys.exit(run_rank(recipe, directory, place, signals, attempt=attempt, store=store))
+    code = run_rank(recipe, directory, place, signals, attempt=attempt, store=store)
+    exit_without_collecting(code)
 
 
 def run_under_launcher(recipe: Recipe, *, fresh: bool) -> int:
@@ -233,13 +235,14 @@ def run_rank(
 
 def execute(run: Run, signals: SignalFlags) -> Outcome:
     """Build, train, save, say how it ended. The timeline in `stoker.hookspecs` is this function."""
-    from stoker.train import build
-    from stoker.train.boundary import Boundary
-    from stoker.train.evaluate import Evaluator
-    from stoker.train.loop import train
-    from stoker.train.peaks import PeakMemory
-    from stoker.train.saving import Saver
-    from stoker.train.work import tell_work
+    with collecting_seldom():
+        from stoker.train import build
+        from stoker.train.boundary import Boundary
+        from stoker.train.evaluate import Evaluator
+        from stoker.train.loop import train
+        from stoker.train.peaks import PeakMemory
+        from stoker.train.saving import Saver
+        from stoker.train.work import tell_work
 
     hooks, run.signals = run.hooks, signals
     hooks.notify("on_run_start", run=run)

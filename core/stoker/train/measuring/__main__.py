@@ -13,6 +13,7 @@ from stoker.plan.measured import Setting, measure_recipe
 from stoker.plan.situation import MicroBatch
 from stoker.recipe.lock import read_lock
 from stoker.recipe.model import Recipe
+from stoker.train.garbage import exit_without_collecting
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,4 +62,4 @@ def _setting(recipe: Recipe, options: argparse.Namespace) -> Setting:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_without_collecting(main())

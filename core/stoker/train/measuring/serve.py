@@ -17,6 +17,7 @@ from stoker.errors import StokerError
 from stoker.plan.measured import Setting
 from stoker.recipe.lock import read_lock
 from stoker.train.distributed import disconnect, open_store, place_from_environment, publish
+from stoker.train.garbage import exit_without_collecting
 from stoker.train.measuring.measure import measure
 
 
@@ -49,3 +50,4 @@ def _answer(request: dict[str, Any], store: object) -> dict[str, Any]:
 
 if __name__ == "__main__":
     main()
+    exit_without_collecting()
