@@ -42,7 +42,7 @@ export TORCH_EXTENSIONS_DIR ?= $(CURDIR)/$(VENV)/torch-extensions
 .PHONY: help
 help:
 	@echo 'make demo        train a small real model here (first time: installs, then about 4 minutes)'
-	@echo 'make test        lint, types, import contracts, tests (at most 20 minutes on 2 cores)'
+	@echo 'make test        lint, types, import contracts, tests (20 to 30 minutes on 2 cores)'
 	@echo 'make test-slow   the proofs that take longer'
 	@echo 'make bench       measure start-up, data, the loop, memory, the guide and the field (over an hour)'
 	@echo 'make peers       install what benchmarks/peers.py compares with, in .venv-peers'
