@@ -41,8 +41,8 @@ def apply_without_rope(
     rope=False, cross_entropy=True, fused_linear_cross_entropy=False, rms_norm=True, geglu=True,
     model=None,
 ):
-    if rope:
-        raise NotImplementedError
+    if rope:  # as liger-kernel answers for models whose rotary embedding it has no kernel for
+        raise NotImplementedError("rope is not available")
     calls.append(dict(locals()))
 
 MODEL_TYPE_TO_APPLY_LIGER_FN = {"llama": apply_liger_kernel_to_llama, "gemma": apply_without_rope}

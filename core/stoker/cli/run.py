@@ -64,9 +64,10 @@ def command(
         overrides = (*overrides, f"run.directory={json.dumps(run_dir)}")
     loaded = load_recipe(recipe, overrides, DataInspector())
     if started_by_other_launcher():
+        from stoker.train.garbage import exit_without_collecting
         from stoker.train.worker import run_under_launcher
 
-        sys.exit(run_under_launcher(loaded, fresh=fresh))
+        exit_without_collecting(run_under_launcher(loaded, fresh=fresh))
     topology = make_topology(loaded, nproc, nnodes, node_rank, rendezvous)
     if topology.node_rank > 0 and not dry_run:
         sys.exit(attend_node(loaded, topology))

@@ -26,13 +26,10 @@ from stoker.run.watching import relative
 _SHOWN_EVALUATIONS = 10
 
 
-_HELP = """Show what is known about a run.
-
-State, losses, speed and what the time went to, cost, checkpoints, errors.
-"""
-
-
-@click.command(help=_HELP)
+@click.command(
+    help="Show what is known about a run.\n\n"
+    "State, losses, speed and what the time went to, cost, checkpoints, errors."
+)
 @run_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(run: str, run_dir: Path, as_json: bool) -> None:

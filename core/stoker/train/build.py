@@ -162,6 +162,8 @@ def construct_model(run: Run, engine: Engine | None) -> nn.Module:
     model: nn.Module = hooks.own(
         "make_model", lambda: make_model(run, keyword_arguments), run=run, engine=engine
     )
+    # Whoever made it: `from_pretrained` gives evaluation mode.
+    model.train()
     run.base_modules = modules_as_built(model)
     for stage in ("patch_model", "adapt_model", "checkpoint_activations", "compile_model"):
         hooks.stage(stage, run=run, model=model)

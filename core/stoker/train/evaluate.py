@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from stoker.data.batches import plan_rows
 from stoker.errors import NonFiniteError
+from stoker.train.modes import evaluation_mode
 from stoker.train.progress import Progress
 
 if TYPE_CHECKING:
@@ -52,16 +53,13 @@ class Evaluator:
         plan = plan_rows(state.step, rows, index, state.batching, run.rank, run.world_size)
         progress = Progress(run, "evaluating", len(plan.micro_batches), "batches")
         totals = torch.zeros(2, device=state.engine.device)
-        state.model.eval()
-        try:
+        with evaluation_mode(state.model):
             for done, own in enumerate(plan.micro_batches):
                 if self.boundary.interrupted_meanwhile():
                     return None
                 batch = state.collator(index, own).to(state.engine.device)
                 totals += torch.stack(state.engine.forward(state.loss, batch))
                 progress.update(done + 1)
-        finally:
-            state.model.train()
         if dist.is_initialized():
             dist.all_reduce(totals)
         # SYNC: an evaluation ends with its number on the host.

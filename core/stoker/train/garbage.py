@@ -1,6 +1,6 @@
 """Python's search for garbage in cycles, where there is none to find and it takes long.
 
-torch and transformers make half a million objects that stay. Looking through them takes a tenth of the
+torch and transformers make half a million objects that stay. Looking through them takes a fifth of the
 time of importing them, and over a second of the end of a process, which looks several times.
 """
 

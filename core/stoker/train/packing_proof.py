@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from stoker.data.batches import Batch, Documents
 from stoker.errors import PluginError
+from stoker.train.modes import evaluation_mode
 from stoker.train.packing import document_keywords
 
 if TYPE_CHECKING:
@@ -31,12 +32,9 @@ def prove_apart(state: State) -> None:
     """
     model = state.model
     documents = _two_documents(model)
-    model.eval()
-    try:
+    with evaluation_mode(model):
         apart = _logits(state, _batch(documents, packed=False))
         together = _logits(state, _batch(documents.view(1, -1), packed=True))
-    finally:
-        model.train()
     # SYNC: once, before the first step.
     difference = float((apart.flatten(0, 1) - together.flatten(0, 1)).abs().max() / apart.abs().max())
     tolerance = TOLERANCES.get(state.engine.regime.compute, OTHER_TOLERANCE)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from stoker.train.modes import evaluation_mode
+
 if TYPE_CHECKING:
     from stoker.train.state import State
     from stoker_plugins.demo import DemoConfig
@@ -24,12 +26,8 @@ def note_answer(config: DemoConfig, state: State, when: str) -> None:
         tokenize=False,
     )
     input_ids = run.tokenizer(prompt, add_special_tokens=False, return_tensors="pt").input_ids
-    training = state.model.training
-    state.model.eval()
-    try:
+    with evaluation_mode(state.model):
         tokens = greedy(state, input_ids.to(state.engine.device), config.sample_tokens)
-    finally:
-        state.model.train(training)
     answer = " ".join(str(run.tokenizer.decode(tokens, skip_special_tokens=True)).split())
     cut = " ..." if len(tokens) == config.sample_tokens else ""
     run.events.write("note", message=f"{when}: {config.sample_question} -> {answer}{cut}")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,26 @@ def test_what_is_written_is_what_is_read(
     for number, row in enumerate(rows):
         ids, supervised = index.row(number)
         assert list(zip(ids.tolist(), supervised.tolist(), strict=True)) == row
+
+
+def test_an_index_is_read_without_pandas(tmp_path: Path) -> None:
+    with IndexWriter(tmp_path / "rows.arrow") as writer:
+        for length in (3, 5):
+            writer.add(np.arange(length, dtype=np.int32), np.arange(length) > 1, 0)
+    program = f"""
+import sys
+from pathlib import Path
+from stoker.data.store import TokenIndex
+index = TokenIndex.open(Path({str(tmp_path / "rows.arrow")!r}))
+print(index.lengths, *index.row(1), "pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[3 5] [0 1 2 3 4] [False False  True  True  True] False\n"
+
+
+def test_what_is_read_cannot_be_written() -> None:
+    index = TokenIndex.from_rows([([1, 2], [False, True])])
+    assert not any(array.flags.writeable for array in (*index.row(0), index.lengths))
 
 
 def test_dtypes_are_fixed() -> None:
