@@ -250,6 +250,8 @@ def make_model(run: Run, engine: Engine) -> nn.Module | None:
 def patch_model(run: Run, model: nn.Module) -> None:
     """Replace modules or kernels in place, before adapters. Parameter names must not change.
 
+    Modules are in training mode; one that is put into evaluation mode stays in it.
+
     A frozen parameter may become one that is kept in another form, such as 4 bits a value: see
     `stoker.train.weights.PackedParameter`.
     """

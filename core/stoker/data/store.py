@@ -103,10 +103,11 @@ class TokenIndex:
         offset = number - int(self._starts[chunk])
         ids = self._ids.chunk(chunk).slice(offset, 1).flatten()
         supervised = self._supervised.chunk(chunk).slice(offset, 1).flatten()
-        return np.from_dlpack(ids), np.from_dlpack(supervised.cast(pa.uint8())).view(np.bool_)
+        mask = np.from_dlpack(supervised.cast(pa.uint8()))
+        return np.from_dlpack(ids).view(np.int32), mask.view(np.bool_)
 
     def _column(self, name: str) -> NDArray[np.int32]:
-        chunks = [np.from_dlpack(chunk) for chunk in self._table.column(name).chunks]
+        chunks = [np.from_dlpack(chunk).view(np.int32) for chunk in self._table.column(name).chunks]
         return chunks[0] if len(chunks) == 1 else np.concatenate([np.empty(0, np.int32), *chunks])
 
 

@@ -15,6 +15,9 @@ from stoker.plan.time import Span, TimeEstimate
 
 NOT_PRICED = "cost: machines only; disks, traffic and tax are not in it."
 
+DISK_BANDWIDTH = 1e9
+"""Bytes a second that a checkpoint is written with: a network disk of a cloud, an order of magnitude."""
+
 
 @dataclass(frozen=True)
 class Interruptions:
@@ -80,6 +83,11 @@ def interval_seconds(interruptions: Interruptions, machines: int = 1) -> float:
 _SHORTEST = 1.0
 _HOPELESS = 50.0
 """In mean times between interruptions: e to the 50 attempts."""
+
+
+def commit_seconds(disk_bytes: float, keep: int) -> float:
+    """How long a checkpoint takes to be durable, of `keep` and one more that take so much room."""
+    return disk_bytes / (keep + 1) / DISK_BANDWIDTH
 
 
 def estimate_cost(

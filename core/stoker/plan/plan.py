@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import TYPE_CHECKING
 
 from stoker.capabilities import situation as capability_values
-from stoker.checkpoint.interval import parse_interval
-from stoker.data.epochs import num_steps
 from stoker.dispatch import Hooks
 from stoker.errors import StokerError, UsageError
 from stoker.plan.architecture import Architecture, read_architecture
 from stoker.plan.attained import attained
 from stoker.plan.automatic import even_sizes, largest_that_fits, useful_on_cpu
-from stoker.plan.cost import CostEstimate, Interruptions, estimate_cost
+from stoker.plan.cost import CostEstimate, Interruptions, commit_seconds, estimate_cost
 from stoker.plan.dataset import DataEstimate, estimate_data
 from stoker.plan.facts import Facts, facts_from
-from stoker.plan.filling import Filling, filling
 from stoker.plan.gpus import CPU, Gpu
 from stoker.plan.history import calibration_for, machine_alone
 from stoker.plan.machine import read_machine
 from stoker.plan.memory import MemoryEstimate, estimate_memory
 from stoker.plan.model_config import model_config
 from stoker.plan.prices import Price, PriceTable, find_price, given_price
-from stoker.plan.situation import MicroBatch, Situation
-from stoker.plan.time import Calibration, Load, Span, TimeEstimate, estimate_time
+from stoker.plan.remarks import assumptions, findings
+from stoker.plan.situation import Situation
+from stoker.plan.time import Span, TimeEstimate, estimate_time
 from stoker.plan.trained import trained_set
+from stoker.plan.workload import (
+    accumulation,
+    largest_micro_batch,
+    load_of,
+    steps_of,
+    tokens_of,
+    with_checkpoints,
+)
 from stoker.registry import make_plugins
 
 if TYPE_CHECKING:
@@ -122,8 +127,8 @@ def make_plan(recipe: Recipe, target: Target, hooks: Hooks | None = None) -> Pla
     situation, facts = setting.with_rows(rows)
     memory = estimate_memory(situation, facts, keep=recipe.checkpoint.keep)
     values = _values(recipe, hooks)
-    steps = _steps(recipe, data)
-    tokens = _tokens(recipe, data, steps)
+    steps = steps_of(recipe, data)
+    tokens = tokens_of(recipe, data, steps)
     time = uncalibrated = None
     if steps is not None:
         load = load_of(recipe, rows, situation, facts, data, steps)
@@ -131,7 +136,7 @@ def make_plan(recipe: Recipe, target: Target, hooks: Hooks | None = None) -> Pla
         uncalibrated = estimate_time(situation, facts, load, machine)
         calibration = calibration_for(situation, values) or machine
         time = estimate_time(situation, facts, load, calibration)
-        time = _with_checkpoints(recipe, situation, facts, load, time, calibration)
+        time = with_checkpoints(recipe, situation, facts, load, time, calibration)
     cost = _cost(recipe, target, memory, time, tokens)
     measured = read_machine(target.gpu.name)
     return Plan(
@@ -151,8 +156,8 @@ def make_plan(recipe: Recipe, target: Target, hooks: Hooks | None = None) -> Pla
         uncalibrated_step_seconds=uncalibrated.step_seconds.mid if uncalibrated else None,
         steps=steps,
         tokens=tokens,
-        assumptions=(*how, *_assumptions(recipe, situation, data, memory, time, cost)),
-        findings=(*_findings(architecture, target, memory, data), *_price_findings(target)),
+        assumptions=(*how, *assumptions(recipe, situation, data, memory, time, cost)),
+        findings=(*findings(architecture, target.gpu, memory, data), *_price_findings(target)),
     )
 
 
@@ -223,110 +228,7 @@ class _Setting:
         )
 
 
-def largest_micro_batch(
-    recipe: Recipe, data: DataEstimate | None, facts: Facts, rows: int, ranks: int
-) -> MicroBatch:
-    """The micro-batch that takes most memory, of those that are to be expected."""
-    if facts.packed:
-        return _filling(recipe, data, facts, rows, ranks).largest()
-    length = recipe.data.sequence_length
-    longest = data.longest if data else length
-    most_supervised = data.most_supervised if data else length - 1
-    return MicroBatch(rows, longest, rows * most_supervised, longest)
-
-
-def mean_micro_batch(
-    recipe: Recipe, data: DataEstimate, facts: Facts, rows: int, ranks: int
-) -> MicroBatch:
-    """The micro-batch that takes the mean time."""
-    if facts.packed:
-        return _filling(recipe, data, facts, rows, ranks).mean(data)
-    supervised = max(1, round(rows * data.supervised_per_row))
-    positions = max(2, round(data.expected_longest(rows)))
-    return MicroBatch(rows, positions, supervised, positions)
-
-
-def accumulation(recipe: Recipe, data: DataEstimate | None, facts: Facts, rows: int, ranks: int) -> int:
-    """Micro-batches of a rank in a step."""
-    if facts.packed:
-        return _filling(recipe, data, facts, rows, ranks).accumulation
-    return math.ceil(math.ceil(recipe.train.batch_size / rows) / ranks)
-
-
-def _filling(recipe: Recipe, data: DataEstimate | None, facts: Facts, rows: int, ranks: int) -> Filling:
-    return filling(
-        batch_size=recipe.train.batch_size,
-        rows=rows,
-        ranks=ranks,
-        sequence_length=recipe.data.sequence_length,
-        epochs=recipe.train.epochs or 1,
-        tokens=facts.packed_tokens,
-        data=data,
-    )
-
-
-# -- time -----------------------------------------------------------------------------------------
-
-
-def _steps(recipe: Recipe, data: DataEstimate | None) -> int | None:
-    if recipe.train.steps is not None:
-        return recipe.train.steps
-    if data is None:
-        return None
-    return num_steps(recipe.train, data.epoch_rows / recipe.train.batch_size)
-
-
-def load_of(
-    recipe: Recipe,
-    rows: int,
-    situation: Situation,
-    facts: Facts,
-    data: DataEstimate | None,
-    steps: int,
-) -> Load:
-    """What the run does in so many steps: mean micro-batches of `rows` rows, and evaluations."""
-    train = recipe.train
-    evaluations = 0
-    evaluation_micro_batches = 0.0
-    if data and data.evaluation_rows:
-        evaluations = 1 + math.ceil(steps / (train.evaluate_every or steps))
-        at_once = train.batch_size / situation.accumulation if facts.packed else rows * situation.ranks
-        evaluation_micro_batches = math.ceil(data.evaluation_rows / at_once)
-    return Load(
-        steps=steps,
-        micro_batch=mean_micro_batch(recipe, data, facts, rows, situation.ranks) if data else None,
-        tokens_per_step=train.batch_size * data.tokens_per_row if data else None,
-        evaluations=evaluations,
-        evaluation_micro_batches=evaluation_micro_batches,
-        error=data.error if data else 0.0,
-    )
-
-
-_MOST_CHECKPOINTS = 100_000
-
-
-def _with_checkpoints(
-    recipe: Recipe,
-    situation: Situation,
-    facts: Facts,
-    load: Load,
-    time: TimeEstimate,
-    calibration: Calibration | None,
-) -> TimeEstimate:
-    """The same time with the checkpoints that fall into it; `auto` counts as every ten minutes."""
-    interval = parse_interval(recipe.checkpoint.every)
-    if interval.steps:
-        number = load.steps // interval.steps
-    else:
-        number = int(time.run_seconds.mid // (interval.seconds or 600.0))
-    load = replace(load, checkpoints=2 + min(number, _MOST_CHECKPOINTS))
-    return estimate_time(situation, facts, load, calibration)
-
-
 # -- cost -----------------------------------------------------------------------------------------
-
-DISK_BANDWIDTH = 1e9
-"""Bytes a second that a checkpoint is written with: a network disk of a cloud, an order of magnitude."""
 
 
 def _cost(
@@ -340,7 +242,7 @@ def _cost(
     on_demand, spot = (_price(target, spot=each) for each in (False, True))
     if time is None or (on_demand is None and spot is None):
         return None
-    commit = memory.disk_bytes / (recipe.checkpoint.keep + 1) / DISK_BANDWIDTH
+    commit = commit_seconds(memory.disk_bytes, recipe.checkpoint.keep)
     mean = recipe.checkpoint.hours_between_interruptions * 3600
     return estimate_cost(
         time,
@@ -361,59 +263,3 @@ def _price_findings(target: Target) -> tuple[str, ...]:
     prices = [price for spot in (False, True) if (price := _price(target, spot=spot))]
     old = [warning for price in prices if (warning := price.warning(date.today()))]
     return (*dict.fromkeys(old), *target.prices.warnings)
-
-
-def _tokens(recipe: Recipe, data: DataEstimate | None, steps: int | None) -> Span | None:
-    """Tokens that a run trains on: rows times the tokens of a row."""
-    if data is None or steps is None:
-        return None
-    tokens = steps * recipe.train.batch_size * data.tokens_per_row
-    return Span(tokens * (1 - data.error), tokens, tokens * (1 + data.error))
-
-
-# -- words ----------------------------------------------------------------------------------------
-
-
-FROM_FIRST_STEP = "time: from the first step on; loading, tokenising and compiling come before."
-
-
-def _assumptions(
-    recipe: Recipe,
-    situation: Situation,
-    data: DataEstimate | None,
-    memory: MemoryEstimate,
-    time: TimeEstimate | None,
-    cost: CostEstimate | None,
-) -> tuple[str, ...]:
-    batch = situation.micro_batch
-    size = f"{batch.rows} x {batch.positions:,} positions, {batch.supervised:,} of them supervised"
-    said = [f"memory: the largest micro-batch, {size}"]
-    if data is not None:
-        said.append(data.how)
-    elif recipe.train.steps is not None:
-        said.append("data: not counted; every row is taken to be as long as data.sequence_length")
-    said += memory.notes
-    if time is not None:
-        said += [*time.notes, FROM_FIRST_STEP]
-    return (*said, *(cost.notes if cost else ()))
-
-
-def _findings(
-    architecture: Architecture, target: Target, memory: MemoryEstimate, data: DataEstimate | None
-) -> tuple[str, ...]:
-    found = []
-    if architecture.is_guess:
-        found.append(
-            f"model_type {architecture.model_type!r} is not known: read as a Llama of these sizes; "
-            "`--measure` builds it."
-        )
-    if data is None:
-        found.append("the data are not known here: `--count` tokenises them, and tells tokens and time.")
-    if not memory.fits:
-        over = memory.total - memory.capacity
-        found.append(
-            f"it does not fit: {over / 1e9:,.1f} GB too much on each GPU at the {memory.peak_moment}."
-        )
-    elif memory.total > 0.95 * memory.capacity and target.gpu.name != CPU:
-        found.append("it fits with less than 5 % to spare: a longer row may end the run.")
-    return tuple(found)

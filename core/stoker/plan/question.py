@@ -6,17 +6,11 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from stoker.plan.cost import Interruptions
+from stoker.plan.cost import Interruptions, commit_seconds
 from stoker.plan.gpus import known_gpus
-from stoker.plan.plan import (
-    DISK_BANDWIDTH,
-    accumulation,
-    largest_micro_batch,
-    load_of,
-    mean_micro_batch,
-)
 from stoker.plan.prices import find_price
 from stoker.plan.strategies import Question
+from stoker.plan.workload import accumulation, largest_micro_batch, load_of, mean_micro_batch
 
 if TYPE_CHECKING:
     from stoker.plan.gpus import Gpu
@@ -32,7 +26,7 @@ def make_question(
 ) -> Question:
     """`gpu` and `gpus` are those that alone are looked at; None: all that have a price, and 1 to 64."""
     facts, data = plan.facts, plan.data
-    commit = plan.memory.disk_bytes / (recipe.checkpoint.keep + 1) / DISK_BANDWIDTH
+    commit = commit_seconds(plan.memory.disk_bytes, recipe.checkpoint.keep)
     question = Question(
         architecture=plan.architecture,
         precision=recipe.train.precision,

@@ -162,7 +162,7 @@ def construct_model(run: Run, engine: Engine | None) -> nn.Module:
     model: nn.Module = hooks.own(
         "make_model", lambda: make_model(run, keyword_arguments), run=run, engine=engine
     )
-    # Whoever made it: `from_pretrained` gives evaluation mode.
+    # `from_pretrained`, by which a plugin may have made it, gives evaluation mode.
     model.train()
     run.base_modules = modules_as_built(model)
     for stage in ("patch_model", "adapt_model", "checkpoint_activations", "compile_model"):

@@ -79,10 +79,7 @@ def train(
         wants_checkpoint = decision.checkpoint or saver.is_due(plan.step)
         if wants_checkpoint and not (last or decision.stop):
             log_rows(state, log)  # SYNC: raises before anything non-finite could be saved
-            began = time.perf_counter()
-            saver.save(state)  # SYNC for the copy to the host; the rest is written in the background
-            log.note_saving(time.perf_counter() - began)
-            log.restart_clock()
+            save(state, log, saver)  # SYNC for the copy to the host
         if decision.stop:
             log_rows(state, log)  # SYNC
             break
@@ -90,6 +87,14 @@ def train(
     # Whatever it was that had been used up: it was enough.
     finished = decision.stop == LIMIT and state.step == state.total_steps
     return decision if decision.stop and not finished else Decision(stop=FINISH)
+
+
+def save(state: State, log: StepLog, saver: Saver) -> None:
+    """Begin a checkpoint of the step just done: after the copy it is written in the background."""
+    began = time.perf_counter()
+    saver.save(state)
+    log.note_saving(time.perf_counter() - began)
+    log.restart_clock()
 
 
 def evaluation_due(state: State) -> bool:

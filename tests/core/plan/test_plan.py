@@ -16,9 +16,10 @@ from stoker.errors import UsageError
 from stoker.plan import dataset
 from stoker.plan.compare import compare
 from stoker.plan.gpus import find_gpu
-from stoker.plan.plan import FROM_FIRST_STEP, Plan, Target, make_plan
+from stoker.plan.plan import Plan, Target, make_plan
 from stoker.plan.prices import given_price, load_prices
 from stoker.plan.question import make_question
+from stoker.plan.remarks import FROM_FIRST_STEP
 from stoker.plan.situation import MicroBatch
 from stoker.recipe.model import Recipe
 
