@@ -78,8 +78,7 @@ def train(
             log.restart_clock()
         wants_checkpoint = decision.checkpoint or saver.is_due(plan.step)
         if wants_checkpoint and not (last or decision.stop):
-            log_rows(state, log)  # SYNC: raises before anything non-finite could be saved
-            save(state, log, saver)  # SYNC for the copy to the host
+            save(state, log, saver)  # SYNC
         if decision.stop:
             log_rows(state, log)  # SYNC
             break
@@ -90,7 +89,11 @@ def train(
 
 
 def save(state: State, log: StepLog, saver: Saver) -> None:
-    """Begin a checkpoint of the step just done: after the copy it is written in the background."""
+    """Begin a checkpoint of the step just done; it is copied to the host and written in the background.
+
+    Raises `NonFiniteError` before anything non-finite could be saved.
+    """
+    log_rows(state, log)
     began = time.perf_counter()
     saver.save(state)
     log.note_saving(time.perf_counter() - began)
